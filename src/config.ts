@@ -1,0 +1,119 @@
+/**
+ * Every tunable with its default, unit and reason, and the relations between them, checked when a node starts.
+ * Cluster parameters are fixed when the cluster is made; node settings are each node's own.
+ */
+import { CoterieError } from './errors.ts'
+
+/** Fixed at `init`, adopted by every node that is admitted, compared in `hello`. */
+export interface ClusterParams {
+  clusterId: string
+  name: string
+  /** Number of ranges, a power of two. */
+  q: number
+  /** Copies of every range. */
+  n: number
+  /** Default number of answers that a read and a write wait for. */
+  r: number
+  w: number
+}
+
+export const MIN_RANGES = 8
+/** 4096 ranges spread over 512 nodes at the advised 8 ranges a node (design §12). */
+export const MAX_RANGES = 4096
+export const MAX_REPLICAS = 16
+
+export const LIMITS = {
+  maxKeyBytes: 1024,
+  maxValueBytes: 1024 * 1024,
+  /** design §7: past either, only a write that does not shrink the key is refused. */
+  maxSiblings: 100,
+  maxStateBytes: 16 * 1024 * 1024,
+  /** How long the id of a replaced write is kept for its retries. */
+  retryWindowMs: 60_000
+} as const
+
+export type Durability = 'os' | 'interval' | 'disk'
+
+export interface NodeSettings {
+  zone: string
+  /** Relative share of the ranges. */
+  capacity: number
+  durability: Durability
+  /** Default deadline of a client request. */
+  requestTimeoutMs: number
+  /** After this long without an answer from a replica, the next one on the list is asked as well. */
+  hedgeDelayMs: number
+  /** One gossip round this often, ± 10 %. */
+  gossipIntervalMs: number
+  /** Phi above which a member counts as down (Hayashibara 2004); 8 is one false alarm in 10^8 beats. */
+  phiThreshold: number
+  /** Replicas compare their ranges this often, and whenever a peer returns. */
+  antiEntropyIntervalMs: number
+  /** The reconciler looks at its copies, claims and asks this often. */
+  reconcileIntervalMs: number
+  /** A mirror, a prepared copy or an ask that nobody renews ends after this long. */
+  leaseMs: number
+  /** Requests that this node works on at once; more are answered `overloaded`. */
+  maxInFlight: number
+  /** Bytes of recently used records kept in memory, over all ranges. */
+  cacheBytes: number
+}
+
+export const DEFAULT_SETTINGS: NodeSettings = {
+  zone: '',
+  capacity: 1,
+  durability: 'interval',
+  requestTimeoutMs: 5000,
+  hedgeDelayMs: 100,
+  gossipIntervalMs: 1000,
+  phiThreshold: 8,
+  antiEntropyIntervalMs: 60_000,
+  reconcileIntervalMs: 1000,
+  leaseMs: 30_000,
+  maxInFlight: 4096,
+  cacheBytes: 32 * 1024 * 1024
+}
+
+/** Throws `bad-config`, naming the parameter and what it takes. */
+export function checkClusterParams(params: ClusterParams): ClusterParams {
+  const { q, n, r, w } = params
+  const whole = (name: string, value: number, low: number, high: number) => {
+    if (!Number.isInteger(value) || value < low || value > high) {
+      throw new CoterieError('bad-config', `${name} is ${value}; it takes a whole number from ${low} to ${high}`)
+    }
+  }
+  whole('ranges', q, MIN_RANGES, MAX_RANGES)
+  if ((q & (q - 1)) !== 0) throw new CoterieError('bad-config', `ranges is ${q}; it takes a power of two`)
+  whole('replicas', n, 1, MAX_REPLICAS)
+  whole('read', r, 1, n)
+  whole('write', w, 1, n)
+  if (!/^[0-9a-f]{32}$/.test(params.clusterId)) {
+    throw new CoterieError('bad-config', `cluster id "${params.clusterId}" is not 32 hex digits`)
+  }
+  return params
+}
+
+/** Throws `bad-config` for a setting out of its bounds or at odds with another. */
+export function checkSettings(settings: NodeSettings): NodeSettings {
+  const must = (holds: boolean, message: string) => {
+    if (!holds) throw new CoterieError('bad-config', message)
+  }
+  for (const [name, value] of Object.entries(settings)) {
+    if (typeof value === 'number')
+      must(Number.isFinite(value) && value > 0, `${name} is ${value}; it takes a number above 0`)
+  }
+  must(
+    ['os', 'interval', 'disk'].includes(settings.durability),
+    `durability is "${settings.durability}"; it takes os, interval or disk`
+  )
+  must(
+    settings.hedgeDelayMs < settings.requestTimeoutMs,
+    'hedgeDelayMs must be below requestTimeoutMs, or no hedge would ever help'
+  )
+  must(
+    settings.leaseMs >= 5 * settings.reconcileIntervalMs,
+    'leaseMs must be at least 5 × reconcileIntervalMs, or leases end between two renewals'
+  )
+  must(new TextEncoder().encode(settings.zone).length <= 64, 'zone is longer than 64 bytes')
+  return settings
+}

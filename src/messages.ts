@@ -1,0 +1,77 @@
+/**
+ * What nodes and clients ask one another over the kv stream, as plain values. `wire/kv-codec.ts` gives them their bytes
+ * (`wire/kv.proto`); the simulator sends them through the same codec.
+ *
+ * `key` is 1 … maxKeyBytes bytes. `state` is an encoded key state (`version/codec.ts`). Every name in base58 is a peer id.
+ */
+import type { Claim } from './claim.ts'
+
+/** How many answers a request waits for: a number, a majority of N, all N, or the cluster's default. */
+export type Level = number | 'quorum' | 'all' | 'default'
+
+export type Request =
+  // From a client, or handed on by a node that is not on the preference list (`forwarded`: do not hand on again).
+  | { type: 'get'; key: Uint8Array; r: Level; forwarded: boolean }
+  | {
+      type: 'put'
+      key: Uint8Array
+      /** Absent: a delete, that is a tombstone. */
+      value?: Uint8Array
+      /** Encoded context; absent: blind (a delete without one reads first and deletes what it read). */
+      context?: Uint8Array
+      w: Level
+      /** Wall milliseconds; 0: never. */
+      expiresAtMs: number
+      /** 8 random bytes, the same for every retry of one write. */
+      writeId: Uint8Array
+      forwarded: boolean
+    }
+  | { type: 'keys'; range: number; after: Uint8Array; limit: number; prefix: Uint8Array; forwarded: boolean }
+  | { type: 'info'; what: 'cluster' | 'members' | 'ring' | 'stats' | 'where' | 'transfers'; key?: Uint8Array }
+  // Between a coordinator and a replica.
+  | { type: 'read'; range: number; key: Uint8Array }
+  | { type: 'merge'; range: number; key: Uint8Array; state: Uint8Array }
+  // Ring facts, and the movement of ranges (design §6).
+  | { type: 'claims'; claims: Claim[] }
+  | { type: 'ask'; ranges: number[] }
+  | { type: 'pull'; ranges: number[]; sources: string[] }
+  | { type: 'mirror'; ranges: number[] }
+  | { type: 'seal'; ranges: number[]; member: string }
+  | { type: 'copies'; ranges: number[] }
+
+export interface SiblingView {
+  value: Uint8Array
+  /** `actor:counter`, actor in 16 hex digits. */
+  dot: string
+  /** Wall milliseconds; 0: never. */
+  expiresAtMs: number
+}
+
+export type CopyStatus = 'none' | 'syncing' | 'synced' | 'frozen'
+
+export type Answer =
+  | { type: 'got'; siblings: SiblingView[]; context: Uint8Array; replies: number }
+  | {
+      type: 'stored'
+      context: Uint8Array
+      dot: string
+      acks: number
+      sloppy: boolean
+      /** Live values of the key after the write, and how many values the write replaced. */
+      siblings: number
+      replaced: number
+    }
+  | { type: 'keys'; keys: Uint8Array[]; done: boolean }
+  /** A JSON document in the shape of the `--json` output of the command of that name. */
+  | { type: 'info'; json: string }
+  /** A replica's state of a key; absent: it has nothing. Only `synced` copies vote for "no such key". */
+  | { type: 'state'; state?: Uint8Array; synced: boolean }
+  | { type: 'merged'; synced: boolean }
+  /** `moved`: the asked replica is not on the list; here are newer facts. */
+  | { type: 'moved'; claims: Claim[] }
+  | { type: 'ok' }
+  /** To `ask`: what was granted, and what is still being copied or has to wait. */
+  | { type: 'asked'; granted: Claim[]; pending: number[]; refused: number[] }
+  /** To `pull`: ranges that are synced and mirrored by now; progress of the rest. */
+  | { type: 'pulled'; synced: number[]; keysDone: number; keysTotal: number }
+  | { type: 'copies'; copies: { range: number; status: CopyStatus }[] }

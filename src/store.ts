@@ -1,0 +1,131 @@
+/**
+ * `Store`: what a node, a remote client and the simulator's node all give, and what the contract suite in
+ * `test/contract` runs on. Keys and values go in as bytes or as strings (UTF-8) and come back as bytes.
+ *
+ * @example
+ *   const { values, context } = await store.get('cart:7')
+ *   await store.put('cart:7', merge(values), { context })   // replaces exactly what was read
+ */
+import { LIMITS } from './config.ts'
+import { CoterieError } from './errors.ts'
+import type { Level } from './messages.ts'
+
+export type Bytes = Uint8Array | string
+
+export interface OperationOptions {
+  /** Gives the operation up; it rejects with the signal's reason. A write given up may still take effect. */
+  signal?: AbortSignal
+  /** Deadline in milliseconds; default `requestTimeoutMs` of the node asked. */
+  timeoutMs?: number
+}
+export interface GetOptions extends OperationOptions {
+  r?: Level
+}
+export interface PutOptions extends OperationOptions {
+  /** The context of the read whose values this write replaces; without it the write adds a sibling. */
+  context?: string
+  w?: Level
+  ttlMs?: number
+}
+export interface DeleteOptions extends OperationOptions {
+  /** Without it, the coordinator reads first and deletes what it read. */
+  context?: string
+  w?: Level
+}
+export interface UpdateOptions extends OperationOptions {
+  r?: Level
+  w?: Level
+  ttlMs?: number
+  /** How often to read and write again when another writer came between; default 10. */
+  attempts?: number
+}
+export interface KeysOptions extends OperationOptions {
+  /** One range only; default all. Keys come range by range, in no order within a range. */
+  range?: number
+  prefix?: Bytes
+}
+
+export interface Sibling {
+  value: Uint8Array
+  /** `actor:counter`, the identity of the write. */
+  dot: string
+  /** Wall milliseconds. */
+  expiresAt?: number
+}
+export interface GetResult {
+  /** Empty when there is no such key. More than one: concurrent writes, for the reader to merge. */
+  values: Uint8Array[]
+  /** To hand to the `put` or `delete` that replaces what was read. */
+  context: string
+  /** Replicas that answered. */
+  replies: number
+  siblings: Sibling[]
+}
+export interface PutResult {
+  /** Covers what the write replaced and the write itself. */
+  context: string
+  dot: string
+  /** Replicas that stored it before this answer. */
+  acks: number
+  /** True when a fallback stood in for a member of the preference list. */
+  sloppy: boolean
+  /** Live values of the key after the write; above 1: siblings. */
+  siblings: number
+  /** Values that the write replaced. */
+  replaced: number
+}
+
+/** Errors thrown by every method: CoterieError with `too-large`, `bad-context`, `not-available`, `timeout`, `closed`, … */
+export interface Store {
+  get(key: Bytes, options?: GetOptions): Promise<GetResult>
+  put(key: Bytes, value: Bytes, options?: PutOptions): Promise<PutResult>
+  delete(key: Bytes, options?: DeleteOptions): Promise<PutResult>
+  /** Reads, gives the values to `merge`, writes back what it returns (undefined: deletes), and again on conflict. */
+  update(key: Bytes, merge: (values: Uint8Array[]) => Bytes | undefined, options?: UpdateOptions): Promise<PutResult>
+  keys(options?: KeysOptions): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
+const encoder = new TextEncoder()
+export const toBytes = (bytes: Bytes): Uint8Array => (typeof bytes === 'string' ? encoder.encode(bytes) : bytes)
+
+/** Throws `bad-usage` or `too-large`. */
+export function checkKey(key: Bytes): Uint8Array {
+  const bytes = toBytes(key)
+  if (!(bytes instanceof Uint8Array)) throw new CoterieError('bad-usage', 'a key is a string or a Uint8Array')
+  if (bytes.length === 0) throw new CoterieError('bad-usage', 'the key is empty; it takes 1 to 1024 bytes')
+  if (bytes.length > LIMITS.maxKeyBytes) {
+    throw new CoterieError('too-large', `the key is ${bytes.length} bytes; at most ${LIMITS.maxKeyBytes} are taken`)
+  }
+  return bytes
+}
+
+/** Throws `bad-usage` or `too-large`. */
+export function checkValue(value: Bytes): Uint8Array {
+  const bytes = toBytes(value)
+  if (!(bytes instanceof Uint8Array)) throw new CoterieError('bad-usage', 'a value is a string or a Uint8Array')
+  if (bytes.length > LIMITS.maxValueBytes) {
+    throw new CoterieError('too-large', `the value is ${bytes.length} bytes; at most ${LIMITS.maxValueBytes} are taken`)
+  }
+  return bytes
+}
+
+/** Read, merge, write back, until no sibling is left that `merge` has not seen. Shared by every Store. */
+export async function updateByRetry(
+  store: Pick<Store, 'get' | 'put' | 'delete'>,
+  key: Bytes,
+  merge: (values: Uint8Array[]) => Bytes | undefined,
+  { attempts = 10, r, w, ttlMs, signal, timeoutMs }: UpdateOptions = {}
+): Promise<PutResult> {
+  for (let attempt = 1; ; attempt++) {
+    const { values, context } = await store.get(key, { r, signal, timeoutMs })
+    const merged = merge(values)
+    const result =
+      merged === undefined
+        ? await store.delete(key, { context, w, signal, timeoutMs })
+        : await store.put(key, merged, { context, w, ttlMs, signal, timeoutMs })
+    const alone = result.siblings <= (merged === undefined ? 0 : 1)
+    // The last attempt's write is stored like any other; siblings that remain are for the next reader.
+    if (alone || attempt >= attempts) return result
+  }
+}
