@@ -74,4 +74,9 @@ export type Answer =
   | { type: 'asked'; granted: Claim[]; pending: number[]; refused: number[] }
   /** To `pull`: ranges that are synced and mirrored by now; progress of the rest. */
   | { type: 'pulled'; synced: number[]; keysDone: number; keysTotal: number }
+  /**
+   * To `mirror`: from now on the answerer acknowledges no write of these ranges before the asker has it. `continued`: so
+   * it has been since the asker's last call. `started`: only from now. `absent`: it has no synced copy to mirror.
+   */
+  | { type: 'mirrored'; continued: number[]; started: number[]; absent: number[] }
   | { type: 'copies'; copies: { range: number; status: CopyStatus }[] }

@@ -1,0 +1,37 @@
+/** All commands, in the order of the overview. */
+import { remove } from './commands/delete.ts'
+import { demo } from './commands/demo.ts'
+import { get } from './commands/get.ts'
+import { init } from './commands/init.ts'
+import { inspect } from './commands/inspect.ts'
+import { invite } from './commands/invite.ts'
+import { join } from './commands/join.ts'
+import { keys } from './commands/keys.ts'
+import { members } from './commands/members.ts'
+import { node } from './commands/node.ts'
+import { put } from './commands/put.ts'
+import { repl } from './commands/repl.ts'
+import { ring } from './commands/ring.ts'
+import { stats } from './commands/stats.ts'
+import { transfers } from './commands/transfers.ts'
+import { where } from './commands/where.ts'
+import type { Command } from './program.ts'
+
+export const commands: Command[] = [
+  demo,
+  init,
+  join,
+  node,
+  invite,
+  repl,
+  get,
+  put,
+  remove,
+  keys,
+  where,
+  members,
+  ring,
+  stats,
+  transfers,
+  inspect
+]

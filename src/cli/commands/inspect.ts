@@ -1,0 +1,23 @@
+/** `coterie inspect FILE`: a range file for a person; needs no running node. */
+import { stat } from 'node:fs/promises'
+import { usage } from '../args.ts'
+import { EXIT } from '../exit-codes.ts'
+import { write, writeJson } from '../io.ts'
+import type { Command } from '../program.ts'
+import { JSON_FLAG } from '../target.ts'
+
+export const inspect: Command = {
+  name: 'inspect',
+  summary: 'print a range file: header, records, damage',
+  args: ['FILE'],
+  flags: { keys: { type: 'boolean', help: 'list the keys as well' }, ...JSON_FLAG },
+  async run({ given, io, parts }) {
+    const path = given.positionals[0]!
+    const there = await stat(path).catch(() => undefined)
+    if (!there?.isFile()) throw usage(`there is no file ${path}; range files are D/ranges/*.log`)
+    const { document, text } = await parts.inspect(path, { keys: given.on('keys') })
+    if (given.on('json')) await writeJson(io, document)
+    else await write(io.stdout, text.endsWith('\n') ? text : `${text}\n`)
+    return EXIT.done
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Serves one client operation: coordinates it when this node is on the key's preference list, else hands it to the
+ * healthiest node that is, once (design §6, §8).
+ */
+import type { Background } from '../background.ts'
+import type { NodeSettings } from '../config.ts'
+import { CoterieError, isCoterieError } from '../errors.ts'
+import type { Answer, Request, SiblingView } from '../messages.ts'
+import type { Clock, RequestOptions, Timers } from '../ports.ts'
+import type { Replicas } from '../replica/replicas.ts'
+import type { Topology } from '../topology.ts'
+import { type CausalContext, EMPTY_CONTEXT, withDot } from '../version/causal-context.ts'
+import { formatDot } from '../version/dot.ts'
+import { type KeyState, liveSiblings } from '../version/key-state.ts'
+import { decodeContext, encodeContext } from '../version/token.ts'
+import { Deadline } from './deadline.ts'
+import type { Peers } from './peers.ts'
+import { answersNeeded } from './quorum.ts'
+import { type ReadResult, readKey } from './read.ts'
+import { StaleView } from './replica-calls.ts'
+import { writeKey } from './write.ts'
+
+type Get = Extract<Request, { type: 'get' }>
+type Put = Extract<Request, { type: 'put' }>
+type Keys = Extract<Request, { type: 'keys' }>
+type ClientRequest = Get | Put | Keys
+
+/** A ring that moves under an operation is planned on afresh this often before the operation gives up. */
+const MAX_REPLANS = 5
+/** A handed-on request is tried on the next member after this share of the time that is left. */
+const FORWARD_SHARE = 0.5
+
+export interface CoordinatorParts {
+  clock: Clock
+  timers: Timers
+  background: Background
+  peers: Peers
+  topology: Topology
+  replicas: Replicas
+}
+
+export class Coordinator {
+  readonly #parts: CoordinatorParts
+  readonly #settings: Pick<NodeSettings, 'hedgeDelayMs'>
+  readonly #counts = { gets: 0, puts: 0, deletes: 0, forwarded: 0, failed: 0 }
+
+  constructor(parts: CoordinatorParts, init: { settings: Pick<NodeSettings, 'hedgeDelayMs'> }) {
+    this.#parts = parts
+    this.#settings = init.settings
+  }
+
+  stats(): Readonly<{ gets: number; puts: number; deletes: number; forwarded: number; failed: number }> {
+    return this.#counts
+  }
+
+  /** Throws `not-available`, `bad-usage`, `bad-context`, `too-large`, `too-many-siblings`. */
+  async serve(request: ClientRequest, options: RequestOptions): Promise<Answer> {
+    const deadline = new Deadline(this.#parts.clock, options)
+    try {
+      return await this.#replanned(deadline, () => this.#route(request, deadline))
+    } catch (error) {
+      if (isCoterieError(error, 'not-available', 'timeout', 'unreachable')) this.#counts.failed++
+      throw error
+    }
+  }
+
+  /** Runs an attempt again whenever it found that the ring had moved. */
+  async #replanned(deadline: Deadline, attempt: () => Promise<Answer>): Promise<Answer> {
+    for (let replans = 0; ; replans++) {
+      deadline.check('the operation')
+      try {
+        return await attempt()
+      } catch (error) {
+        if (!(error instanceof StaleView)) throw error
+        if (replans >= MAX_REPLANS) throw new CoterieError('not-available', 'the ring kept moving under this operation; try again')
+      }
+    }
+  }
+
+  #route(request: ClientRequest, deadline: Deadline): Promise<Answer> {
+    const { topology, replicas } = this.#parts
+    if (!topology.complete) throw new CoterieError('not-available', 'this node has not learnt the ring yet; try again in a moment')
+    const range = request.type === 'keys' ? request.range : replicas.rangeOf(request.key)
+    if (range >= topology.params.q) throw new CoterieError('bad-usage', `range ${range} does not exist; this cluster has 0 to ${topology.params.q - 1}`)
+    if (this.#holds(range, request)) return this.#coordinateOrHandOn(range, request, deadline)
+    // Handed on once already: a read needs no copy of our own, a write and a listing do.
+    if (request.forwarded && request.type === 'get') return this.#get(range, request, deadline)
+    if (request.forwarded) return Promise.resolve({ type: 'moved', claims: topology.claimsAround(range) })
+    return this.#handOn(range, request, deadline)
+  }
+
+  #holds(range: number, request: ClientRequest): boolean {
+    const { topology, replicas, peers } = this.#parts
+    if (!topology.view.isMember(range, peers.self)) return false
+    return request.type !== 'keys' || replicas.status(range) === 'synced'
+  }
+
+  /** A copy whose file has failed cannot coordinate; another member's can. */
+  async #coordinateOrHandOn(range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
+    try {
+      return await this.#coordinate(range, request, deadline)
+    } catch (error) {
+      if (request.forwarded || !isCoterieError(error, 'range-fenced')) throw error
+      return this.#handOn(range, request, deadline)
+    }
+  }
+
+  #coordinate(range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
+    if (request.type === 'get') return this.#get(range, request, deadline)
+    if (request.type === 'put') return this.#put(range, request, deadline)
+    return this.#keys(request)
+  }
+
+  async #get(range: number, request: Get, deadline: Deadline): Promise<Answer> {
+    this.#counts.gets++
+    const { state, replies } = await this.#read(range, request, deadline)
+    const siblings: SiblingView[] = liveSiblings(state, this.#parts.clock.wallMs()).map(({ value, dot, expiresAtMs }) => ({
+      value: value!,
+      dot: formatDot(dot),
+      expiresAtMs
+    }))
+    return { type: 'got', siblings, context: this.#token(state.context, request.key), replies }
+  }
+
+  #read(range: number, { key, r }: Pick<Get, 'key' | 'r'>, deadline: Deadline): Promise<ReadResult> {
+    const parts = { ...this.#parts, hedgeDelayMs: this.#settings.hedgeDelayMs }
+    return readKey(parts, { range, key, needed: this.#needed(r, this.#parts.topology.params.r) }, deadline)
+  }
+
+  async #put(range: number, request: Put, deadline: Deadline): Promise<Answer> {
+    if (request.value === undefined) this.#counts.deletes++
+    else this.#counts.puts++
+    const { topology, replicas, clock } = this.#parts
+    const needed = () => this.#needed(request.w, topology.params.w)
+    needed() // A level that makes no sense is refused before anything is minted.
+    const seen = await this.#seen(range, request, deadline)
+    if (replicas.status(range) === 'none') await replicas.create([range])
+    const intent = { value: request.value, context: seen, writeId: Buffer.from(request.writeId).toString('hex'), expiresAtMs: request.expiresAtMs }
+    const { state, dot, replaced, acks } = await writeKey(this.#parts, { range, key: request.key, needed }, intent, deadline)
+    return {
+      type: 'stored',
+      context: this.#token(withDot(seen ?? EMPTY_CONTEXT, dot), request.key),
+      dot: formatDot(dot),
+      acks,
+      sloppy: false,
+      siblings: liveSiblings(state, clock.wallMs()).length,
+      replaced
+    }
+  }
+
+  /** What the writer has seen: its context; for a delete without one, what a read finds now. */
+  async #seen(range: number, request: Put, deadline: Deadline): Promise<CausalContext | undefined> {
+    if (request.context !== undefined) return decodeContext(request.context, this.#scope(request.key))
+    if (request.value !== undefined) return undefined
+    const { state } = await this.#read(range, { key: request.key, r: 'default' }, deadline)
+    return state.context
+  }
+
+  async #keys(request: Keys): Promise<Answer> {
+    const after = request.after.length === 8 ? cursorPosition(request.after) : undefined
+    const { keys, done } = await this.#parts.replicas.page(request.range, after, request.limit, request.prefix)
+    return { type: 'keys', keys, done }
+  }
+
+  /** To each member of the list in turn, the healthiest first, until one answers. A write keeps its id, so a second try mints nothing new. */
+  async #handOn(range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
+    this.#counts.forwarded++
+    const { peers, topology } = this.#parts
+    const members = peers.byHealth(topology.view.preferenceList(range)).filter(member => member !== peers.self)
+    let lastError: unknown
+    for (const [i, member] of members.entries()) {
+      deadline.check('the operation')
+      const last = i === members.length - 1
+      const timeoutMs = Math.max(1, Math.ceil(deadline.remainingMs * (last ? 1 : FORWARD_SHARE)))
+      try {
+        const answer = await peers.call(member, { ...request, forwarded: true }, { timeoutMs, signal: deadline.signal })
+        if (answer.type !== 'moved') return answer
+        if ((await topology.apply(answer.claims)).length > 0) throw new StaleView()
+        lastError = new CoterieError('wrong-node', `${member} does not hold range ${range}`)
+      } catch (error) {
+        if (!isCoterieError(error, 'unreachable', 'timeout', 'overloaded', 'closed', 'disk-full', 'range-fenced', 'wrong-node')) throw error
+        lastError = error
+      }
+    }
+    const why = lastError instanceof Error ? `: ${lastError.message}` : ''
+    throw new CoterieError('not-available', `no member of the preference list of range ${range} could be reached${why}`)
+  }
+
+  #needed(level: Get['r'], byDefault: number): number {
+    const { topology } = this.#parts
+    return answersNeeded(level, { n: topology.params.n, byDefault, owners: topology.view.owners().length })
+  }
+
+  #scope(key: Uint8Array): { clusterId: string; key: Uint8Array } {
+    return { clusterId: this.#parts.topology.params.clusterId, key }
+  }
+
+  #token(context: KeyState['context'], key: Uint8Array): Uint8Array {
+    return encodeContext(context, this.#scope(key))
+  }
+}
+
+function cursorPosition(cursor: Uint8Array): { hi: number; lo: number } {
+  const view = new DataView(cursor.buffer, cursor.byteOffset, cursor.byteLength)
+  return { hi: view.getUint32(0), lo: view.getUint32(4) }
+}

@@ -1,0 +1,104 @@
+/**
+ * When is a read or a write done? Pure accumulators: answers go in, a verdict comes out (design §8; Dynamo §4.5). Members
+ * are counted by name, so that a ring that changes in the middle of an operation can hand over a new list.
+ */
+import { CoterieError } from '../errors.ts'
+import type { Level } from '../messages.ts'
+
+export interface QuorumRules {
+  n: number
+  /** The cluster's default for this kind of operation. */
+  byDefault: number
+  /** Distinct owners on the ring, dead ones included: no node counts twice in a small cluster (design §8). */
+  owners: number
+}
+
+/** The number of answers a level asks for. Throws `bad-usage` for a number outside 1 … N. */
+export function answersNeeded(level: Level, { n, byDefault, owners }: QuorumRules): number {
+  const asked = level === 'default' ? byDefault : level === 'quorum' ? Math.floor(n / 2) + 1 : level === 'all' ? n : level
+  if (!Number.isInteger(asked) || asked < 1 || asked > n) {
+    throw new CoterieError('bad-usage', `${asked} answers were asked for; this cluster keeps ${n} copies, so it takes 1 to ${n}, quorum or all`)
+  }
+  return Math.min(asked, Math.max(1, owners))
+}
+
+export type ReadVerdict = 'waiting' | 'value' | 'absent' | 'failed'
+
+/** A value needs R answers, one of them from a holder; "no such key" needs R answers from synced copies. */
+export class ReadQuorum {
+  readonly #needed: number
+  readonly #members: readonly string[]
+  readonly #answers = new Map<string, { holds: boolean; synced: boolean }>()
+  readonly #failed = new Set<string>()
+
+  constructor(needed: number, members: readonly string[]) {
+    this.#needed = needed
+    this.#members = members
+  }
+
+  answer(member: string, holds: boolean, synced: boolean): ReadVerdict {
+    this.#answers.set(member, { holds, synced })
+    return this.verdict
+  }
+
+  fail(member: string): ReadVerdict {
+    this.#failed.add(member)
+    return this.verdict
+  }
+
+  get answers(): number {
+    return this.#answers.size
+  }
+
+  get verdict(): ReadVerdict {
+    const answers = [...this.#answers.values()]
+    if (answers.length >= this.#needed && answers.some(({ holds }) => holds)) return 'value'
+    if (answers.filter(({ synced }) => synced).length >= this.#needed) return 'absent'
+    // A replica that has not answered yet may be a holder, or synced: only when none is left is the read hopeless,
+    // or when even all of them would be too few.
+    const open = this.#members.length - answers.length - this.#failed.size
+    return open === 0 || answers.length + open < this.#needed ? 'failed' : 'waiting'
+  }
+}
+
+export type WriteVerdict = 'waiting' | 'stored' | 'failed'
+
+/** A write is stored once W members of the list hold it. */
+export class WriteQuorum {
+  #needed: number
+  #members: readonly string[]
+  readonly #acked = new Set<string>()
+  readonly #failed = new Set<string>()
+
+  constructor(needed: number, members: readonly string[]) {
+    this.#needed = needed
+    this.#members = members
+  }
+
+  ack(member: string): WriteVerdict {
+    this.#acked.add(member)
+    return this.verdict
+  }
+
+  fail(member: string): WriteVerdict {
+    this.#failed.add(member)
+    return this.verdict
+  }
+
+  /** The list changed under the write: from now on these members count, and the acks of those that were on both. */
+  retarget(needed: number, members: readonly string[]): WriteVerdict {
+    this.#needed = needed
+    this.#members = members
+    return this.verdict
+  }
+
+  get acks(): number {
+    return this.#members.filter(member => this.#acked.has(member)).length
+  }
+
+  get verdict(): WriteVerdict {
+    if (this.acks >= this.#needed) return 'stored'
+    const open = this.#members.filter(member => !this.#acked.has(member) && !this.#failed.has(member)).length
+    return this.acks + open < this.#needed ? 'failed' : 'waiting'
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * One replica asked about one key. A replica that is not on the list in its own view answers `moved` with what it knows;
+ * either we learn from it, or it is behind us and learns from us.
+ */
+import { CoterieError } from '../errors.ts'
+import type { Answer, Request } from '../messages.ts'
+import type { RequestOptions } from '../ports.ts'
+import type { Topology } from '../topology.ts'
+import { expectAnswer, type Peers } from './peers.ts'
+
+/** The ring that the operation was planned on is stale, and ours has just become newer: plan again. */
+export class StaleView extends Error {
+  override readonly name = 'StaleView'
+}
+
+export interface ReplicaParts {
+  peers: Peers
+  topology: Topology
+}
+
+type ReplicaRequest = Extract<Request, { type: 'read' | 'merge' }>
+
+async function callReplica(parts: ReplicaParts, member: string, request: ReplicaRequest, options: RequestOptions): Promise<Answer> {
+  const answer = await parts.peers.call(member, request, options)
+  if (answer.type !== 'moved') return answer
+  if ((await parts.topology.apply(answer.claims)).length > 0) throw new StaleView()
+  // It knows nothing newer, so it is the one that is behind.
+  await parts.peers.call(member, { type: 'claims', claims: parts.topology.claimsAround(request.range) }, options)
+  const again = await parts.peers.call(member, request, options)
+  if (again.type !== 'moved') return again
+  throw new CoterieError('wrong-node', `${member} does not hold range ${request.range}, though the ring known here says so`)
+}
+
+export async function readReplica(parts: ReplicaParts, member: string, range: number, key: Uint8Array, options: RequestOptions): Promise<{ state?: Uint8Array; synced: boolean }> {
+  return expectAnswer(await callReplica(parts, member, { type: 'read', range, key }, options), 'state')
+}
+
+export async function mergeReplica(parts: ReplicaParts, member: string, range: number, key: Uint8Array, state: Uint8Array, options: RequestOptions): Promise<void> {
+  expectAnswer(await callReplica(parts, member, { type: 'merge', range, key, state }, options), 'merged')
+}

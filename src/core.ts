@@ -1,0 +1,252 @@
+/**
+ * A node without its network, disk and clock: what is built from what, and in which order it starts and stops. `node.ts`
+ * gives it the real ports, the simulator fake ones; the code in between is the same.
+ */
+import { Background } from './background.ts'
+import type { Claim } from './claim.ts'
+import type { ClusterParams, NodeSettings } from './config.ts'
+import { Coordinator } from './coordinator/coordinator.ts'
+import { Peers } from './coordinator/peers.ts'
+import { Dispatch } from './dispatch.ts'
+import type { CoterieError } from './errors.ts'
+import { Info } from './info.ts'
+import { Membership } from './membership/membership.ts'
+import type { Answer, Request } from './messages.ts'
+import type { Ports, RequestOptions, Timer } from './ports.ts'
+import { AntiEntropy } from './repair/anti-entropy.ts'
+import { answerCompare } from './repair/compare.ts'
+import { CopyKeeper } from './repair/copy-keeper.ts'
+import { Handover } from './repair/handover.ts'
+import { Mirrors } from './repair/mirrors.ts'
+import { PreparedCopies } from './repair/prepared-copies.ts'
+import { Thief } from './repair/thief.ts'
+import { Transfers } from './repair/transfers.ts'
+import { CopyTable } from './replica/copy-table.ts'
+import { Replicas } from './replica/replicas.ts'
+import { RangeStore } from './storage/range-store.ts'
+import { StoreRequests } from './store-requests.ts'
+import { Topology } from './topology.ts'
+
+export interface CoreInit {
+  /** The data directory; it exists. */
+  dir: string
+  params: ClusterParams
+  settings: NodeSettings
+  /** The node that `init` made: it owns every range from the first epoch on. */
+  founder: boolean
+  /** Multiaddrs that others reach this node by. */
+  addresses: () => string[]
+  /** Peer ids of seeds, as far as known. */
+  seeds: () => string[]
+  /** The node cannot go on (its identity runs twice, it was removed); it is to be stopped. */
+  onFatal: (error: CoterieError) => void
+}
+
+export class Core {
+  readonly #ports: Ports
+  readonly #init: CoreInit
+  readonly #background: Background
+  readonly membership: Membership
+  readonly topology: Topology
+  readonly store: StoreRequests
+  readonly #storage: RangeStore
+  readonly #copies: CopyTable
+  readonly #replicas: Replicas
+  readonly #mirrors: Mirrors
+  readonly #prepared: PreparedCopies
+  readonly #keeper: CopyKeeper
+  readonly #handover: Handover
+  readonly #thief: Thief
+  readonly #antiEntropy: AntiEntropy
+  readonly #dispatch: Dispatch
+  readonly #unsubscribes: (() => void)[] = []
+  #timer: Timer | undefined
+  #tickSoon = false
+  #stopped = false
+
+  constructor(ports: Ports, init: CoreInit) {
+    const { dir, params, settings } = init
+    this.#ports = ports
+    this.#init = init
+    this.#background = new Background(ports)
+    this.membership = new Membership(ports, {
+      dir,
+      clusterId: params.clusterId,
+      settings,
+      addresses: init.addresses,
+      seeds: init.seeds,
+      onConflict: init.onFatal,
+      onOvertaken: () => this.#onOvertaken()
+    })
+    this.topology = new Topology(ports, { dir, params, zoneOf: peerId => this.membership.member(peerId)?.record.zone ?? '' })
+    this.#storage = new RangeStore(ports, { dir: `${dir}/ranges`, q: params.q, durability: settings.durability, cacheBytes: settings.cacheBytes })
+    this.#copies = new CopyTable(ports, { dir })
+    this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies }, { q: params.q })
+    const peers = new Peers({ network: ports.network, clock: ports.clock, health: this.membership }, { local: (request, options) => this.#serveSelf(request, options) })
+    const transfers = new Transfers()
+    const parts = {
+      ...ports,
+      background: this.#background,
+      peers,
+      topology: this.topology,
+      membership: this.membership,
+      replicas: this.#replicas,
+      store: this.#storage,
+      copies: this.#copies,
+      transfers
+    }
+    const { leaseMs } = settings
+    this.#mirrors = new Mirrors(parts, { leaseMs })
+    this.#replicas.mirror = (range, key, state) => this.#mirrors.send(range, key, state)
+    this.#prepared = new PreparedCopies(parts, { leaseMs })
+    this.#keeper = new CopyKeeper({ ...parts, prepared: this.#prepared })
+    this.#handover = new Handover({ ...parts, mayOwn: peerId => this.#mayOwn(peerId) }, { leaseMs })
+    this.#thief = new Thief({ ...parts, shareholders: () => this.#shareholders() })
+    this.#antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
+    const coordinator = new Coordinator(parts, { settings })
+    const moving = { keeper: this.#keeper, mirrors: this.#mirrors, prepared: this.#prepared, handover: this.#handover, thief: this.#thief }
+    const info = new Info({ ...parts, ...moving, coordinator, antiEntropy: this.#antiEntropy, dispatch: () => this.#dispatch })
+    this.#dispatch = new Dispatch({ ...parts, ...moving, coordinator, info }, settings)
+    this.store = new StoreRequests({
+      clock: ports.clock,
+      random: ports.random,
+      q: () => params.q,
+      timeoutMs: settings.requestTimeoutMs,
+      send: (request, options) => this.#serveSelf(request, options)
+    })
+  }
+
+  /** Opens what is on disk, then serves and gossips. Throws what the disk throws; `refused` for a removed node. */
+  async start(): Promise<void> {
+    const { network, log } = this.#ports
+    const report = await this.#storage.open()
+    log.info('opened the range files', { ranges: report.ranges.length, keys: report.keys, bytes: report.bytes, tornBytes: report.tornBytes, damages: report.damages.length })
+    await this.#copies.open(report.ranges, this.#init.params.q)
+    const damaged = report.damages.map(({ range }) => range)
+    await this.#copies.set(
+      damaged.filter(range => this.#copies.status(range) === 'synced'),
+      'syncing'
+    )
+    for (const range of this.#copies.ranges()) this.#storage.create(range)
+    await this.topology.open()
+    if (this.#init.founder && !this.topology.complete) await this.#found()
+    this.#subscribe()
+    this.#publish()
+    network.handleRequests((request, from, options) => this.#dispatch.handle(request, from, options))
+    network.handleStreams('sync', stream => answerCompare({ replicas: this.#replicas, timers: this.#ports.timers, prepare: ranges => this.#keeper.ensure(ranges) }, stream))
+    await this.membership.start()
+    this.#schedule()
+  }
+
+  /** Takes no more requests, finishes those in flight, syncs. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#timer?.cancel()
+    for (const unsubscribe of this.#unsubscribes) unsubscribe()
+    await this.#dispatch.close()
+    await this.#background.settled()
+    await this.membership.stop()
+    await this.#storage.close()
+  }
+
+  /** True when requests can be routed. */
+  get ready(): boolean {
+    return this.topology.complete
+  }
+
+  async info(what: Extract<Request, { type: 'info' }>['what'], key?: Uint8Array): Promise<unknown> {
+    const answer = await this.#serveSelf({ type: 'info', what, key }, { timeoutMs: this.#init.settings.requestTimeoutMs })
+    return answer.type === 'info' ? JSON.parse(answer.json) : undefined
+  }
+
+  #serveSelf(request: Request, options: RequestOptions): Promise<Answer> {
+    return this.#dispatch.handle(request, { peerId: this.#ports.signer.peerId, role: 'node' }, options)
+  }
+
+  /** The founder owns everything at epoch 1, and its empty copies are synced by definition (design §6). */
+  async #found(): Promise<void> {
+    const all = Array.from({ length: this.#init.params.q }, (_, range) => range)
+    await this.#replicas.create(all)
+    await this.#copies.set(all, 'synced')
+    await this.topology.apply(all.map(range => ({ range, epoch: 1, owner: this.#ports.signer.peerId })))
+  }
+
+  #subscribe(): void {
+    this.#unsubscribes.push(
+      this.topology.onChange(() => this.#soon()),
+      this.membership.onRecord((record, previous) => this.#onRecord(record.claims, previous === undefined || previous.zone !== record.zone)),
+      this.membership.onLiveness((peerId, verdict) => {
+        if (verdict === 'up') this.#antiEntropy.peerReturned(peerId)
+      }),
+      this.#ports.network.onConnection((peerId, connected) => {
+        if (connected) this.#antiEntropy.peerReturned(peerId)
+      })
+    )
+    this.#storage.onFault((range, error) => {
+      this.#ports.log.error('a range file failed; the copy is rebuilt from the others', { range, error: error.message })
+      this.#soon()
+    })
+  }
+
+  #onRecord(claims: Claim[], zoneChanged: boolean): void {
+    this.#background.run('taking in ring facts', this.topology.apply(claims))
+    if (zoneChanged) this.topology.invalidate()
+  }
+
+  /** The cluster remembers more than this directory does: nothing here is taken as complete until compared. */
+  #onOvertaken(): void {
+    const synced = this.#copies.withStatus('synced')
+    this.#replicas.renameActors(synced)
+    this.#background.run('marking all copies as syncing', this.#copies.set(synced, 'syncing'))
+  }
+
+  #schedule(): void {
+    const { timers } = this.#ports
+    this.#timer = timers.after(this.#init.settings.reconcileIntervalMs, () => {
+      this.#tick()
+      if (!this.#stopped) this.#schedule()
+    })
+  }
+
+  /** Looks at everything again once the current turn is over; many changes, one look. */
+  #soon(): void {
+    if (this.#tickSoon) return
+    this.#tickSoon = true
+    this.#ports.timers.soon(() => {
+      this.#tickSoon = false
+      this.#tick()
+    })
+  }
+
+  #tick(): void {
+    if (this.#stopped) return
+    this.#publish()
+    this.#copies.noteFiles(this.#storage.ranges().filter(range => this.#storage.stats(range).fileBytes > 0))
+    this.#mirrors.tick()
+    this.#prepared.tick()
+    this.#keeper.tick()
+    this.#handover.tick()
+    this.#thief.tick()
+    this.#antiEntropy.tick()
+  }
+
+  /** What the member record says of ownership and load. */
+  #publish(): void {
+    const claims = this.topology.ownClaims()
+    const owns = claims.some(({ owner }) => owner === this.#ports.signer.peerId)
+    const { keys, liveBytes } = this.#storage.totalStats()
+    this.membership.update({ claims, status: owns ? 'up' : 'joining', load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond() } })
+  }
+
+  #mayOwn(peerId: string): boolean {
+    const status = this.membership.member(peerId)?.record.status
+    return status === 'joining' || status === 'up'
+  }
+
+  #shareholders(): { peerId: string; capacity: number; zone: string }[] {
+    return this.membership
+      .members()
+      .filter(({ peerId }) => this.#mayOwn(peerId))
+      .map(({ peerId, record }) => ({ peerId, capacity: record.capacity, zone: record.zone }))
+  }
+}

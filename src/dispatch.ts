@@ -1,0 +1,156 @@
+/**
+ * Where a request goes. One switch for all kinds, from other nodes, from clients and from this node itself; with the
+ * bound on how many are worked on at once, and what a client may not ask for.
+ */
+import type { Coordinator } from './coordinator/coordinator.ts'
+import { CoterieError, isCoterieError } from './errors.ts'
+import type { Info } from './info.ts'
+import type { Answer, Request } from './messages.ts'
+import type { Caller, Clock, RequestOptions } from './ports.ts'
+import type { CopyKeeper } from './repair/copy-keeper.ts'
+import type { Handover } from './repair/handover.ts'
+import type { Mirrors } from './repair/mirrors.ts'
+import type { PreparedCopies } from './repair/prepared-copies.ts'
+import { checkStoredKey, type Replicas } from './replica/replicas.ts'
+import type { Topology } from './topology.ts'
+import { encodeState } from './version/codec.ts'
+
+export interface DispatchParts {
+  clock: Clock
+  coordinator: Coordinator
+  replicas: Replicas
+  topology: Topology
+  keeper: CopyKeeper
+  mirrors: Mirrors
+  prepared: PreparedCopies
+  handover: Handover
+  info: Info
+}
+
+/** Weight of the newest second in the moving average of load. */
+const RATE_WEIGHT = 0.1
+const CLIENT_REQUESTS: Request['type'][] = ['get', 'put', 'keys', 'info']
+
+export class Dispatch {
+  readonly #parts: DispatchParts
+  readonly #maxInFlight: number
+  #inFlight = 0
+  #ops = 0
+  #opsPerSecond = 0
+  #measuredMs: number
+  #closing = false
+  #idle: () => void = () => {}
+
+  constructor(parts: DispatchParts, init: { maxInFlight: number }) {
+    this.#parts = parts
+    this.#maxInFlight = init.maxInFlight
+    this.#measuredMs = parts.clock.monotonicMs()
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Requests of clients and replicas a second, averaged over about the last ten calls of this. */
+  opsPerSecond(): number {
+    const nowMs = this.#parts.clock.monotonicMs()
+    const elapsedMs = nowMs - this.#measuredMs
+    if (elapsedMs > 0) {
+      const rate = (this.#ops * 1000) / elapsedMs
+      this.#opsPerSecond += RATE_WEIGHT * (rate - this.#opsPerSecond)
+      this.#ops = 0
+      this.#measuredMs = nowMs
+    }
+    return Math.round(this.#opsPerSecond)
+  }
+
+  async handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
+    if (this.#closing) throw new CoterieError('closed', 'this node is stopping; ask another')
+    if (this.#inFlight >= this.#maxInFlight) throw new CoterieError('overloaded', `this node works on ${this.#inFlight} requests already; try again in a moment`)
+    if (from.role === 'client' && !CLIENT_REQUESTS.includes(request.type)) throw new CoterieError('refused', `"${request.type}" is for members of the cluster, not for clients`)
+    this.#inFlight++
+    this.#ops++
+    try {
+      return await this.#handle(request, from, options)
+    } finally {
+      this.#inFlight--
+      if (this.#inFlight === 0) this.#idle()
+    }
+  }
+
+  /** Takes no more requests; resolves when those in flight are answered. */
+  async close(): Promise<void> {
+    this.#closing = true
+    if (this.#inFlight === 0) return
+    await new Promise<void>(resolve => {
+      this.#idle = resolve
+    })
+  }
+
+  async #handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
+    const { coordinator, topology, mirrors, prepared, handover, replicas, info } = this.#parts
+    switch (request.type) {
+      case 'get':
+      case 'put':
+        checkStoredKey(request.key)
+        return coordinator.serve(request, options)
+      case 'keys':
+        return coordinator.serve(request, options)
+      case 'info':
+        return { type: 'info', json: JSON.stringify(await info.about(request.what, request.key)) }
+      case 'read':
+        return this.#read(request)
+      case 'merge':
+        return this.#merge(request)
+      case 'claims':
+        await topology.apply(request.claims)
+        return { type: 'ok' }
+      case 'ask':
+        return handover.ask(from.peerId, request.ranges)
+      case 'pull':
+        return prepared.pull(request.ranges, request.sources, options.timeoutMs)
+      case 'mirror':
+        return mirrors.mirror(from.peerId, request.ranges)
+      case 'seal':
+        mirrors.seal(request.member, request.ranges)
+        return { type: 'ok' }
+      case 'copies':
+        return { type: 'copies', copies: request.ranges.map(range => ({ range, status: replicas.status(range) })) }
+    }
+  }
+
+  async #read({ range, key }: Extract<Request, { type: 'read' }>): Promise<Answer> {
+    checkStoredKey(key)
+    if (!(await this.#holds(range))) return this.#moved(range)
+    const { replicas } = this.#parts
+    const state = await replicas.read(range, key)
+    const status = replicas.status(range)
+    if (status === 'frozen' || status === 'none') return this.#moved(range)
+    return { type: 'state', state: state && encodeState(state), synced: status === 'synced' }
+  }
+
+  async #merge({ range, key, state }: Extract<Request, { type: 'merge' }>): Promise<Answer> {
+    checkStoredKey(key)
+    if (!(await this.#holds(range))) return this.#moved(range)
+    const { replicas } = this.#parts
+    try {
+      await replicas.merge(range, key, state)
+    } catch (error) {
+      if (isCoterieError(error, 'wrong-node')) return this.#moved(range)
+      throw error
+    }
+    return { type: 'merged', synced: replicas.status(range) === 'synced' }
+  }
+
+  /** True when there is a copy that answers: a list member's, or one that is being prepared. */
+  async #holds(range: number): Promise<boolean> {
+    const { replicas, keeper } = this.#parts
+    if (replicas.status(range) === 'none') await keeper.ensure([range])
+    const status = replicas.status(range)
+    return status === 'synced' || status === 'syncing'
+  }
+
+  #moved(range: number): Answer {
+    return { type: 'moved', claims: this.#parts.topology.claimsAround(range) }
+  }
+}

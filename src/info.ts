@@ -1,0 +1,134 @@
+/** The JSON documents behind `members`, `ring`, `where`, `stats` and `transfers` (docs: the command's `--json` shapes). */
+import type { Coordinator } from './coordinator/coordinator.ts'
+import { expectAnswer, type Peers } from './coordinator/peers.ts'
+import type { Dispatch } from './dispatch.ts'
+import { CoterieError } from './errors.ts'
+import type { Membership } from './membership/membership.ts'
+import type { CopyStatus, Request } from './messages.ts'
+import type { AntiEntropy } from './repair/anti-entropy.ts'
+import type { CopyKeeper } from './repair/copy-keeper.ts'
+import type { Handover } from './repair/handover.ts'
+import type { Mirrors } from './repair/mirrors.ts'
+import type { Thief } from './repair/thief.ts'
+import type { Transfers } from './repair/transfers.ts'
+import type { CopyTable } from './replica/copy-table.ts'
+import { formatPosition, positionOf, rangeOf } from './ring/position.ts'
+import type { RangeStore } from './storage/range-store.ts'
+import type { Topology } from './topology.ts'
+
+export interface InfoParts {
+  peers: Peers
+  topology: Topology
+  membership: Membership
+  store: RangeStore
+  copies: CopyTable
+  coordinator: Coordinator
+  transfers: Transfers
+  antiEntropy: AntiEntropy
+  mirrors: Mirrors
+  handover: Handover
+  keeper: CopyKeeper
+  thief: Thief
+  dispatch: () => Dispatch
+}
+
+type What = Extract<Request, { type: 'info' }>['what']
+const COPIES_TIMEOUT_MS = 1000
+
+export class Info {
+  readonly #parts: InfoParts
+
+  constructor(parts: InfoParts) {
+    this.#parts = parts
+  }
+
+  async about(what: What, key?: Uint8Array): Promise<unknown> {
+    switch (what) {
+      case 'cluster':
+        return this.#parts.topology.params
+      case 'members':
+        return this.#members()
+      case 'ring':
+        return this.#ring()
+      case 'stats':
+        return this.#stats()
+      case 'transfers':
+        return this.#parts.transfers.list()
+      case 'where':
+        if (key === undefined || key.length === 0) throw new CoterieError('bad-usage', 'where takes a key')
+        return this.#where(key)
+    }
+  }
+
+  #members(): unknown {
+    const { membership, topology } = this.#parts
+    const counts = new Map<string, number>()
+    for (const { owner } of topology.claims()) counts.set(owner, (counts.get(owner) ?? 0) + 1)
+    return membership.members().map(({ peerId, record, verdict, self }) => ({
+      peerId,
+      status: record.status,
+      alive: self || verdict === 'up',
+      verdict,
+      zone: record.zone,
+      capacity: record.capacity,
+      addresses: record.addresses,
+      ranges: counts.get(peerId) ?? 0,
+      ...record.load,
+      incarnation: record.incarnation,
+      self
+    }))
+  }
+
+  #ring(): unknown {
+    const { params } = this.#parts.topology
+    const owners = this.#parts.topology.claims().map(({ range, owner, epoch }) => ({ range, owner, epoch }))
+    return { clusterId: params.clusterId, name: params.name, q: params.q, n: params.n, r: params.r, w: params.w, owners }
+  }
+
+  async #where(key: Uint8Array): Promise<unknown> {
+    const { topology } = this.#parts
+    const position = positionOf(key)
+    const range = rangeOf(position, topology.params.q)
+    const preference = topology.view.preferenceList(range)
+    const replicas = await Promise.all(preference.map(peerId => this.#replica(peerId, range)))
+    const printable = Buffer.from(key).toString()
+    const isText = Buffer.from(printable).equals(key)
+    return { key: isText ? printable : undefined, keyBase64: Buffer.from(key).toString('base64'), position: formatPosition(position), range, preference, replicas }
+  }
+
+  async #replica(peerId: string, range: number): Promise<{ peerId: string; alive: boolean; synced: boolean; status: CopyStatus | 'unknown' }> {
+    try {
+      const answer = await this.#parts.peers.call(peerId, { type: 'copies', ranges: [range] }, { timeoutMs: COPIES_TIMEOUT_MS })
+      const { status } = expectAnswer(answer, 'copies').copies[0]
+      return { peerId, alive: true, synced: status === 'synced', status }
+    } catch {
+      // Not answering is the finding, not a failure of this question.
+      return { peerId, alive: false, synced: false, status: 'unknown' }
+    }
+  }
+
+  #stats(): unknown {
+    const { store, copies, coordinator, transfers, antiEntropy, mirrors, handover, keeper, thief, membership, dispatch } = this.#parts
+    const totals = store.totalStats()
+    return {
+      keys: totals.keys,
+      bytes: totals.liveBytes,
+      fileBytes: totals.fileBytes,
+      hints: 0,
+      ...coordinator.stats(),
+      inFlight: dispatch().inFlight,
+      copies: copies.ranges().length,
+      copiesSyncing: copies.withStatus('syncing').length,
+      copiesFrozen: copies.withStatus('frozen').length,
+      copiesDropped: keeper.dropped,
+      rangesGranted: handover.granted,
+      rangesAskedFor: thief.pending,
+      mirrors: mirrors.size,
+      transfers: transfers.list().length,
+      keysReceived: transfers.keysReceived,
+      antiEntropy: antiEntropy.stats(),
+      gossip: membership.stats(),
+      syncLagMs: store.syncLagMs()
+    }
+  }
+}

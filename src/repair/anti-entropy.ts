@@ -1,0 +1,86 @@
+/**
+ * Replicas compare their shared ranges on a schedule and whenever a peer returns (design §10; Dynamo §4.7): what a
+ * replica missed while it was away, and what a disk lost without saying so, comes back here.
+ */
+import type { Background } from '../background.ts'
+import type { Peers } from '../coordinator/peers.ts'
+import type { Clock, Log, Network, Random, Timers } from '../ports.ts'
+import type { Replicas } from '../replica/replicas.ts'
+import type { Topology } from '../topology.ts'
+import { compareRanges } from './compare.ts'
+
+/** Sessions that this node leads at once: the rest of its time belongs to clients. */
+const SESSIONS_AT_ONCE = 2
+
+export interface AntiEntropyParts {
+  clock: Clock
+  timers: Timers
+  random: Random
+  network: Network
+  log: Log
+  background: Background
+  peers: Peers
+  topology: Topology
+  replicas: Replicas
+}
+
+export class AntiEntropy {
+  readonly #parts: AntiEntropyParts
+  readonly #intervalMs: number
+  readonly #dueMs = new Map<string, number>()
+  readonly #running = new Set<string>()
+  readonly #counts = { sessions: 0, failed: 0, received: 0, sent: 0 }
+
+  constructor(parts: AntiEntropyParts, init: { intervalMs: number }) {
+    this.#parts = parts
+    this.#intervalMs = init.intervalMs
+  }
+
+  stats(): Readonly<{ sessions: number; failed: number; received: number; sent: number }> {
+    return this.#counts
+  }
+
+  /** A peer is back: what we share with it is compared at the next tick. */
+  peerReturned(peerId: string): void {
+    this.#dueMs.set(peerId, 0)
+  }
+
+  tick(): void {
+    const { topology, peers, clock, random, background } = this.#parts
+    if (!topology.complete) return
+    const nowMs = clock.monotonicMs()
+    const mine = topology.view.rangesHeldBy(peers.self)
+    const others = new Set(mine.flatMap(range => topology.view.preferenceList(range)))
+    for (const peer of this.#dueMs.keys()) if (!others.has(peer)) this.#dueMs.delete(peer)
+    for (const peer of others) {
+      // One side of each pair leads, so that a pair compares once.
+      if (peer <= peers.self || !peers.isReachable(peer) || this.#running.has(peer)) continue
+      const due = this.#dueMs.get(peer)
+      if (due === undefined) this.#dueMs.set(peer, nowMs + this.#intervalMs * random.float())
+      else if (due <= nowMs && this.#running.size < SESSIONS_AT_ONCE) {
+        const shared = mine.filter(range => topology.view.isMember(range, peer))
+        this.#dueMs.set(peer, nowMs + this.#intervalMs * (0.9 + 0.2 * random.float()))
+        this.#running.add(peer)
+        background.run('anti-entropy', this.#session(peer, shared))
+      }
+    }
+  }
+
+  async #session(peer: string, ranges: number[]): Promise<void> {
+    try {
+      this.#counts.sessions++
+      const held = ranges.filter(range => this.#parts.replicas.status(range) !== 'none')
+      const { received, sent } = await compareRanges(this.#parts, peer, held)
+      this.#counts.received += received
+      this.#counts.sent += sent
+      if (received + sent > 0) this.#parts.log.info('anti-entropy mended copies', { peer, received, sent })
+    } catch (error) {
+      this.#counts.failed++
+      // Soon again: a session that was cut has left something to do.
+      this.#dueMs.set(peer, this.#parts.clock.monotonicMs() + this.#intervalMs / 10)
+      throw error
+    } finally {
+      this.#running.delete(peer)
+    }
+  }
+}

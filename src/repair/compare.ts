@@ -1,0 +1,239 @@
+/**
+ * The compare session of `/coterie/sync/1`: two nodes bring their copies of some ranges to the same key states. It serves
+ * anti-entropy (both have nearly everything), a new copy (one side is empty) and the proof before a drop (`pushOnly`,
+ * `durable`); only ranges, buckets and keys that differ travel (design §10).
+ *
+ *   initiator                         answerer
+ *   open: totals of the ranges   →
+ *                                ←    status of each, bucket sums where totals differ
+ *   entries of differing buckets →
+ *                                ←    states it has newer, positions that it wants
+ *   the wanted states, finish    →
+ *                                ←    done: everything sent is stored
+ */
+import { pipe } from 'it-pipe'
+import { CoterieError } from '../errors.ts'
+import type { CopyStatus } from '../messages.ts'
+import type { Duplex, Network, Timer, Timers } from '../ports.ts'
+import type { Replicas } from '../replica/replicas.ts'
+import { diffEntries, entriesOf, packPositions, StateSink, statesAt, unpackPositions } from './compare-parts.ts'
+import { Outbox } from './outbox.ts'
+import { decodeSync, encodeSync, type SyncMessage } from './sync-codec.ts'
+
+/** A session in which nothing arrives for this long is given up; its work so far stays (failures 48). */
+const PROGRESS_TIMEOUT_MS = 20_000
+const OPEN_TIMEOUT_MS = 5000
+/** Positions in one `want` message: 64 KiB. */
+const WANT_POSITIONS = 8192
+
+export interface CompareParts {
+  replicas: Replicas
+  timers: Timers
+}
+
+export interface CompareResult {
+  /** The other side's status of each range that was compared to the end. */
+  statuses: Map<number, CopyStatus>
+  received: number
+  sent: number
+}
+
+export interface CompareOptions {
+  pushOnly?: boolean
+  durable?: boolean
+  signal?: AbortSignal
+  /** Called as states arrive: how many so far, and how many keys the other side holds in ranges that differ. */
+  onProgress?: (keysDone: number, keysTotal: number) => void
+}
+
+/** Runs a session with `peer`. Throws what the stream throws; whatever was merged by then stays. */
+export async function compareRanges(parts: CompareParts & { network: Network }, peer: string, ranges: number[], options: CompareOptions = {}): Promise<CompareResult> {
+  const stream = await parts.network.open(peer, 'sync', { timeoutMs: OPEN_TIMEOUT_MS, signal: options.signal })
+  return new Initiator(parts, stream, ranges, options).run()
+}
+
+/** Aborts the stream when nothing arrives in time, or when the caller gives up. */
+class Watch {
+  readonly #timers: Timers
+  readonly #stream: Duplex
+  readonly #signal: AbortSignal | undefined
+  readonly #onAbort = () => this.#stream.abort(new CoterieError('closed', 'the session was given up'))
+  #timer: Timer | undefined
+
+  constructor(timers: Timers, stream: Duplex, signal?: AbortSignal) {
+    this.#timers = timers
+    this.#stream = stream
+    this.#signal = signal
+    if (signal?.aborted) this.#onAbort()
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.progress()
+  }
+
+  progress(): void {
+    this.#timer?.cancel()
+    this.#timer = this.#timers.after(PROGRESS_TIMEOUT_MS, () => {
+      this.#stream.abort(new CoterieError('timeout', `nothing arrived on a sync stream for ${PROGRESS_TIMEOUT_MS} ms`))
+    })
+  }
+
+  end(): void {
+    this.#timer?.cancel()
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+}
+
+/** Both directions of a session at once, each with its own back-pressure. */
+async function converse(stream: Duplex, outbox: Outbox<SyncMessage>, watch: Watch, take: (message: SyncMessage) => Promise<void> | void): Promise<void> {
+  try {
+    await pipe(
+      outbox,
+      async function* (messages) {
+        for await (const message of messages) {
+          yield encodeSync(message)
+          watch.progress()
+        }
+      },
+      stream,
+      async function* (frames: AsyncIterable<Uint8Array>) {
+        for await (const frame of frames) yield decodeSync(frame)
+      },
+      async messages => {
+        for await (const message of messages) {
+          watch.progress()
+          await take(message)
+          watch.progress()
+        }
+      }
+    )
+  } catch (error) {
+    stream.abort(error instanceof Error ? error : new Error(String(error)))
+    throw error
+  } finally {
+    outbox.end()
+    watch.end()
+  }
+}
+
+class Initiator {
+  readonly #parts: CompareParts
+  readonly #stream: Duplex
+  readonly #ranges: number[]
+  readonly #options: CompareOptions
+  readonly #outbox = new Outbox<SyncMessage>()
+  readonly #sink: StateSink
+  readonly #result: CompareResult = { statuses: new Map(), received: 0, sent: 0 }
+  #keysTotal = 0
+  #done = false
+
+  constructor(parts: CompareParts, stream: Duplex, ranges: number[], options: CompareOptions) {
+    this.#parts = parts
+    this.#stream = stream
+    this.#ranges = ranges
+    this.#options = options
+    this.#sink = new StateSink(parts.replicas)
+  }
+
+  async run(): Promise<CompareResult> {
+    const { pushOnly = false, durable = false, signal } = this.#options
+    const totals = this.#ranges.map(range => ({ range, ...this.#parts.replicas.sums(range).total() }))
+    this.#outbox.add([{ type: 'open', ranges: totals, pushOnly, durable }])
+    await converse(this.#stream, this.#outbox, new Watch(this.#parts.timers, this.#stream, signal), message => this.#take(message))
+    if (!this.#done) throw new CoterieError('unreachable', 'the sync stream ended before its session did')
+    this.#result.received = this.#sink.merged
+    return this.#result
+  }
+
+  async #take(message: SyncMessage): Promise<void> {
+    const { replicas } = this.#parts
+    switch (message.type) {
+      case 'status': {
+        this.#result.statuses.set(message.range, message.status)
+        if (message.buckets === undefined) return
+        this.#keysTotal += message.keys
+        this.#outbox.add(entriesOf(replicas, message.range, replicas.sums(message.range).differing(message.buckets)))
+        return
+      }
+      case 'endOfStatus':
+        this.#outbox.add([{ type: 'endOfEntries' }])
+        return
+      case 'states':
+        await this.#sink.take(message)
+        this.#options.onProgress?.(this.#sink.merged, this.#keysTotal)
+        return
+      case 'want': {
+        const positions = unpackPositions(message.positions)
+        this.#result.sent += positions.length
+        this.#outbox.add(statesAt(replicas, message.range, positions))
+        return
+      }
+      case 'endOfStates':
+        this.#outbox.add([{ type: 'finish' }])
+        return
+      case 'done':
+        this.#done = true
+        this.#outbox.end()
+        return
+      default:
+        throw new CoterieError('protocol', `"${message.type}" is not for the initiator of a session`)
+    }
+  }
+}
+
+/** The other side of a session; `prepare` makes the copies that this node should hold and does not yet. */
+export async function answerCompare(parts: CompareParts & { prepare: (ranges: number[]) => Promise<void> }, stream: Duplex): Promise<void> {
+  const { replicas, timers } = parts
+  const outbox = new Outbox<SyncMessage>()
+  const sink = new StateSink(replicas)
+  let open: Extract<SyncMessage, { type: 'open' }> | undefined
+  const take = async (message: SyncMessage): Promise<void> => {
+    if (message.type === 'open' && open === undefined) {
+      open = message
+      await parts.prepare(message.ranges.map(({ range }) => range))
+      outbox.add(statusesOf(replicas, message.ranges))
+      return
+    }
+    if (open === undefined) throw new CoterieError('protocol', 'a session begins with "open"')
+    switch (message.type) {
+      case 'entries': {
+        const { send, want } = diffEntries(replicas, message.range, message.buckets, message.entries)
+        if (!open.pushOnly) outbox.add(statesAt(replicas, message.range, send))
+        outbox.add(wantsOf(message.range, want))
+        return
+      }
+      case 'endOfEntries':
+        outbox.add([{ type: 'endOfStates' }])
+        return
+      case 'states':
+        return sink.take(message)
+      case 'finish':
+        if (open.durable) await replicas.sync(open.ranges.map(({ range }) => range))
+        outbox.add([{ type: 'done' }])
+        outbox.end()
+        return
+      default:
+        throw new CoterieError('protocol', `"${message.type}" is not for the answerer of a session`)
+    }
+  }
+  await converse(stream, outbox, new Watch(timers, stream), take)
+}
+
+function* statusesOf(replicas: Replicas, totals: { range: number; hi: number; lo: number }[]): Iterable<SyncMessage> {
+  for (const { range, hi, lo } of totals) {
+    const status = replicas.status(range)
+    if (status === 'none') {
+      yield { type: 'status', range, status, keys: 0 }
+      continue
+    }
+    const sums = replicas.sums(range)
+    const ours = sums.total()
+    const equal = ours.hi === hi && ours.lo === lo
+    yield { type: 'status', range, status, keys: sums.keys, buckets: equal ? undefined : sums.encode() }
+  }
+  yield { type: 'endOfStatus' }
+}
+
+function* wantsOf(range: number, positions: { hi: number; lo: number }[]): Iterable<SyncMessage> {
+  for (let at = 0; at < positions.length; at += WANT_POSITIONS) {
+    yield { type: 'want', range, positions: packPositions(positions.slice(at, at + WANT_POSITIONS)) }
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Keeps this node's copies in step with the ring: makes the ones it should hold, brings syncing ones level, and gives up
+ * those it should not hold any more, once every member of the list has all that they held (design §6.4). It repeats
+ * itself until there is nothing to do, so a crash or a lost message at any point costs time only.
+ */
+import type { Background } from '../background.ts'
+import type { Peers } from '../coordinator/peers.ts'
+import type { Log, Network, Timers } from '../ports.ts'
+import type { CopyTable } from '../replica/copy-table.ts'
+import type { Replicas } from '../replica/replicas.ts'
+import type { Topology } from '../topology.ts'
+import { compareRanges } from './compare.ts'
+import type { PreparedCopies } from './prepared-copies.ts'
+import type { Transfers } from './transfers.ts'
+
+const STATUS_TIMEOUT_MS = 2000
+
+export interface CopyKeeperParts {
+  timers: Timers
+  network: Network
+  log: Log
+  background: Background
+  peers: Peers
+  topology: Topology
+  replicas: Replicas
+  copies: CopyTable
+  prepared: PreparedCopies
+  transfers: Transfers
+}
+
+export class CopyKeeper {
+  readonly #parts: CopyKeeperParts
+  #running = false
+  #dropped = 0
+
+  constructor(parts: CopyKeeperParts) {
+    this.#parts = parts
+  }
+
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  tick(): void {
+    if (this.#running || !this.#parts.topology.complete) return
+    this.#running = true
+    const pass = this.#pass().finally(() => {
+      this.#running = false
+    })
+    this.#parts.background.run('keeping copies in step with the ring', pass)
+  }
+
+  /** Makes copies of those of the ranges that this node should hold; for requests that arrive before the next tick. */
+  async ensure(ranges: number[]): Promise<void> {
+    const { topology, peers, replicas } = this.#parts
+    if (!topology.complete) return
+    await replicas.create(ranges.filter(range => topology.view.isMember(range, peers.self)))
+  }
+
+  async #pass(): Promise<void> {
+    const { topology, peers, copies, prepared, replicas } = this.#parts
+    const held = new Set(topology.view.rangesHeldBy(peers.self))
+    await replicas.create([...held])
+    await this.#rebuildFenced([...held])
+    const thawed = copies.withStatus('frozen').filter(range => held.has(range))
+    await copies.set(thawed, 'syncing')
+    const extra = copies.ranges().filter(range => !held.has(range) && !prepared.has(range))
+    await copies.set(extra, 'frozen')
+    await this.#catchUp(copies.withStatus('syncing').filter(range => held.has(range)))
+    await this.#giveUp(copies.withStatus('frozen'))
+  }
+
+  /**
+   * A range file that failed is replaced by a new one, to be filled from the others; not while no other synced copy can
+   * be reached, because then the old file is all there is (design §9).
+   */
+  async #rebuildFenced(held: number[]): Promise<void> {
+    const { replicas, copies, peers, topology, log } = this.#parts
+    const fenced = held.filter(range => replicas.isFenced(range))
+    if (fenced.length === 0) return
+    await copies.set(fenced, 'syncing')
+    for (const range of fenced) {
+      const others = topology.view.preferenceList(range).filter(member => member !== peers.self && peers.isReachable(member))
+      const statuses = await Promise.all(others.map(member => this.#statusAt(member, range)))
+      if (!statuses.includes('synced')) continue
+      await replicas.drop(range)
+      await replicas.create([range])
+      log.info('replaced a failed range file by a new one, to be filled from the other replicas', { range })
+    }
+  }
+
+  async #statusAt(member: string, range: number): Promise<string> {
+    try {
+      const answer = await this.#parts.peers.call(member, { type: 'copies', ranges: [range] }, { timeoutMs: STATUS_TIMEOUT_MS })
+      return answer.type === 'copies' ? (answer.copies[0]?.status ?? 'none') : 'none'
+    } catch (error) {
+      this.#parts.log.debug('a list member did not say what it holds', { member, error: String(error) })
+      return 'none'
+    }
+  }
+
+  /**
+   * A syncing copy is level once it was compared with enough synced ones to meet every write acknowledged at the
+   * cluster's W. It takes writes all the while, so what comes later it hears itself.
+   */
+  async #catchUp(ranges: number[]): Promise<void> {
+    const { topology, peers, copies, replicas } = this.#parts
+    const view = topology.view
+    const damages = new Map(ranges.map(range => [range, replicas.damages(range)]))
+    const synced = new Map<number, number>(ranges.map(range => [range, 0]))
+    for (const [peer, shared] of this.#byMember(ranges, member => peers.isReachable(member))) {
+      const statuses = await this.#compare(peer, shared)
+      for (const range of shared) if (statuses.get(range) === 'synced') synced.set(range, synced.get(range)! + 1)
+    }
+    const level = ranges.filter(range => {
+      const others = view.preferenceList(range).length - 1
+      const w = Math.min(topology.params.w, others + 1)
+      return synced.get(range)! >= Math.max(1, Math.min(others, others + 1 - w + 1))
+    })
+    const unharmed = level.filter(range => copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range))
+    await copies.set(unharmed, 'synced')
+  }
+
+  /** Frozen copies go once every member of the list has said that it holds, synced to disk, all that they hold. */
+  async #giveUp(ranges: number[]): Promise<void> {
+    const { topology, copies, replicas, log } = this.#parts
+    const proven = new Map<number, Set<string>>(ranges.map(range => [range, new Set()]))
+    for (const [peer, shared] of this.#byMember(ranges, () => true)) {
+      const statuses = await this.#compare(peer, shared, { pushOnly: true, durable: true })
+      for (const range of shared) {
+        const status = statuses.get(range)
+        if (status === 'synced' || status === 'syncing') proven.get(range)!.add(peer)
+      }
+    }
+    for (const range of ranges) {
+      const list = topology.view.preferenceList(range)
+      if (copies.status(range) !== 'frozen' || list.length === 0 || !list.every(member => proven.get(range)!.has(member))) continue
+      await replicas.drop(range)
+      this.#dropped++
+      log.debug('gave up a copy; every member of the preference list has it', { range })
+    }
+  }
+
+  /** The other members of the lists of these ranges, each with the ranges it shares. */
+  #byMember(ranges: number[], use: (member: string) => boolean): Map<string, number[]> {
+    const { topology, peers } = this.#parts
+    const byMember = new Map<string, number[]>()
+    for (const range of ranges) {
+      for (const member of topology.view.preferenceList(range)) {
+        if (member !== peers.self && use(member)) byMember.set(member, [...(byMember.get(member) ?? []), range])
+      }
+    }
+    return byMember
+  }
+
+  async #compare(peer: string, ranges: number[], options: { pushOnly?: boolean; durable?: boolean } = {}): Promise<ReadonlyMap<number, string>> {
+    const transfer = options.pushOnly ? undefined : this.#parts.transfers.begin(peer, ranges)
+    try {
+      const { statuses } = await compareRanges(this.#parts, peer, ranges, { ...options, onProgress: transfer?.progress })
+      return statuses
+    } catch (error) {
+      this.#parts.log.debug('a comparison with a peer failed', { peer, ranges: ranges.length, error: String(error) })
+      return new Map()
+    } finally {
+      transfer?.end()
+    }
+  }
+}

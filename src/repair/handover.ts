@@ -1,0 +1,220 @@
+/**
+ * The owner's side of a movement. Thieves ask for ranges; the owner works out which preference lists each flip changes,
+ * has every new member copy first, and only then signs one grant per range and epoch (design §6). While an owner is up,
+ * nobody else can give its ranges away.
+ */
+import type { Background } from '../background.ts'
+import { expectAnswer, type Peers } from '../coordinator/peers.ts'
+import type { Answer } from '../messages.ts'
+import type { Clock, Log } from '../ports.ts'
+import { chooseFlips, type FlipEffect, flipEffects } from '../ring/flips.ts'
+import type { Flip } from '../ring/ring-view.ts'
+import type { Topology } from '../topology.ts'
+
+const CALL_TIMEOUT_MS = 5000
+/** A new member that could not copy is left alone for this long, and other ranges go first. */
+const SET_ASIDE_MS = 3000
+
+interface Ask {
+  to: string
+  untilMs: number
+}
+
+/** One new member of some lists, and the copies that it has to be level with. */
+interface Preparation {
+  member: string
+  sources: string[]
+  ranges: number[]
+}
+
+export interface HandoverParts {
+  clock: Clock
+  log: Log
+  background: Background
+  peers: Peers
+  topology: Topology
+  /** True for a member that may be given ranges: known, and neither leaving nor left. */
+  mayOwn: (peerId: string) => boolean
+}
+
+export class Handover {
+  readonly #parts: HandoverParts
+  readonly #leaseMs: number
+  readonly #asks = new Map<number, Ask>()
+  readonly #setAside = new Map<string, number>()
+  #running = false
+  #granted = 0
+
+  constructor(parts: HandoverParts, init: { leaseMs: number }) {
+    this.#parts = parts
+    this.#leaseMs = init.leaseMs
+  }
+
+  get granted(): number {
+    return this.#granted
+  }
+
+  /** `ranges` is all that the thief wants from us now: what it asked for before and leaves out is forgotten. */
+  ask(thief: string, ranges: number[]): Answer {
+    const { topology, peers } = this.#parts
+    const answer = { type: 'asked' as const, granted: [] as NonNullable<ReturnType<Topology['claim']>>[], pending: [] as number[], refused: [] as number[] }
+    for (const [range, { to }] of this.#asks) if (to === thief) this.#asks.delete(range)
+    const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
+    for (const range of ranges) {
+      const claim = topology.claim(range)
+      if (claim !== undefined && claim.owner === thief) answer.granted.push(claim)
+      else if (claim?.owner !== peers.self || this.#asks.has(range) || !this.#parts.mayOwn(thief)) answer.refused.push(range)
+      else {
+        this.#asks.set(range, { to: thief, untilMs })
+        answer.pending.push(range)
+      }
+    }
+    this.tick()
+    return answer
+  }
+
+  /** Goes on with what is asked for, if nothing is under way. */
+  tick(): void {
+    const nowMs = this.#parts.clock.monotonicMs()
+    for (const [range, { untilMs }] of this.#asks) if (untilMs <= nowMs) this.#asks.delete(range)
+    if (this.#running || this.#asks.size === 0) return
+    this.#running = true
+    const rounds = async () => {
+      try {
+        while (this.#asks.size > 0 && (await this.#round()));
+      } finally {
+        this.#running = false
+      }
+    }
+    this.#parts.background.run('handing ranges over', rounds())
+  }
+
+  /** One set of flips that go together; false when nothing could be given away now. */
+  async #round(): Promise<boolean> {
+    const { topology, peers } = this.#parts
+    const view = topology.view
+    const asked: Flip[] = [...this.#asks].filter(([range]) => topology.claim(range)?.owner === peers.self).map(([range, { to }]) => ({ range, to }))
+    for (const range of this.#asks.keys()) if (!asked.some(flip => flip.range === range)) this.#asks.delete(range)
+    const held = await this.#heldRanges(flipEffects(view, chooseFlips(view, asked)))
+    const flips = chooseFlips(view, asked, held)
+    if (flips.length === 0) return false
+    const effects = flipEffects(view, flips)
+    const preparations = this.#preparations(effects)
+    if (preparations === undefined) return false
+    const ready = await Promise.all(preparations.map(preparation => this.#prepare(preparation)))
+    if (!ready.every(Boolean)) return false
+    if (!this.#unchanged(effects)) return true
+    await this.#grant(flips, effects)
+    return true
+  }
+
+  /** Lists that may not change now: a reachable member is not in sync, or a member to be is out of reach. */
+  async #heldRanges(effects: FlipEffect[]): Promise<Set<number>> {
+    const held = new Set<number>()
+    const byMember = new Map<string, number[]>()
+    for (const { range, before, entering } of effects) {
+      if (entering.some(member => !this.#canCopy(member))) held.add(range)
+      for (const member of before) {
+        if (this.#parts.peers.isReachable(member)) byMember.set(member, [...(byMember.get(member) ?? []), range])
+      }
+    }
+    await Promise.all(
+      [...byMember].map(async ([member, ranges]) => {
+        try {
+          const answer = await this.#parts.peers.call(member, { type: 'copies', ranges }, { timeoutMs: CALL_TIMEOUT_MS })
+          for (const { range, status } of expectAnswer(answer, 'copies').copies) if (status !== 'synced') held.add(range)
+        } catch (error) {
+          this.#parts.log.debug('a list member did not say what it holds', { member, error: String(error) })
+          for (const range of ranges) held.add(range)
+        }
+      })
+    )
+    return held
+  }
+
+  #canCopy(member: string): boolean {
+    const untilMs = this.#setAside.get(member) ?? 0
+    return this.#parts.peers.isReachable(member) && untilMs <= this.#parts.clock.monotonicMs()
+  }
+
+  /** Undefined when a list has too few reachable members to copy from. */
+  #preparations(effects: FlipEffect[]): Preparation[] | undefined {
+    const grouped = new Map<string, Preparation>()
+    for (const effect of effects) {
+      const sources = this.#sources(effect)
+      if (effect.entering.length > 0 && sources === undefined) return undefined
+      for (const member of effect.entering) {
+        const name = [member, ...sources!].join(' ')
+        const group = grouped.get(name) ?? { member, sources: sources!, ranges: [] }
+        group.ranges.push(effect.range)
+        grouped.set(name, group)
+      }
+    }
+    return [...grouped.values()]
+  }
+
+  /**
+   * The member that the new one replaces; where that is gone or none leaves, enough of the list to meet every write
+   * acknowledged at the cluster's W: N − W + 1 of them (design §6, safety of movement 1).
+   */
+  #sources({ before, leaving }: FlipEffect): string[] | undefined {
+    const { peers, topology } = this.#parts
+    if (leaving.length === 1 && peers.isReachable(leaving[0])) return [leaving[0]]
+    const w = Math.min(topology.params.w, before.length)
+    const reachable = peers.byHealth(before).filter(member => peers.isReachable(member))
+    const needed = before.length - w + 1
+    return reachable.length < needed ? undefined : reachable.slice(0, needed)
+  }
+
+  /**
+   * Copy, seal the mirrors, and ask once more: what the member says after the seal cannot be undone by a lost mirror.
+   * False when the member makes no headway; it is set aside then.
+   */
+  async #prepare({ member, sources, ranges }: Preparation): Promise<boolean> {
+    const { peers, log } = this.#parts
+    try {
+      if (!(await this.#pull(member, sources, ranges))) return false
+      for (const source of sources) await peers.call(source, { type: 'seal', ranges, member }, { timeoutMs: CALL_TIMEOUT_MS })
+      if (await this.#pull(member, sources, ranges)) return true
+    } catch (error) {
+      log.debug('a new member of a preference list is not ready', { member, ranges: ranges.length, error: String(error) })
+    }
+    this.#setAside.set(member, this.#parts.clock.monotonicMs() + SET_ASIDE_MS)
+    return false
+  }
+
+  /** Calls until all is synced, as long as there is headway and somebody still asks. */
+  async #pull(member: string, sources: string[], ranges: number[]): Promise<boolean> {
+    const { peers, clock } = this.#parts
+    let best = -1
+    let giveUpMs = clock.monotonicMs() + this.#leaseMs
+    while (clock.monotonicMs() < giveUpMs && this.#asks.size > 0) {
+      const answer = await peers.call(member, { type: 'pull', ranges, sources }, { timeoutMs: CALL_TIMEOUT_MS })
+      const { synced, keysDone } = expectAnswer(answer, 'pulled')
+      if (synced.length === ranges.length) return true
+      const headway = synced.length * 1e9 + keysDone
+      if (headway <= best) continue
+      best = headway
+      giveUpMs = clock.monotonicMs() + this.#leaseMs
+    }
+    return false
+  }
+
+  /** The lists that the flips were planned on are still the lists. */
+  #unchanged(effects: FlipEffect[]): boolean {
+    const { view } = this.#parts.topology
+    return effects.every(({ range, before }) => before.join() === view.preferenceList(range).join())
+  }
+
+  async #grant(flips: Flip[], effects: FlipEffect[]): Promise<void> {
+    const { topology, peers, background, log } = this.#parts
+    const claims = await topology.grant(flips)
+    this.#granted += claims.length
+    for (const { range } of flips) this.#asks.delete(range)
+    log.info('gave ranges away', { ranges: claims.length, to: [...new Set(flips.map(({ to }) => to))].join(',') })
+    // Those whose lists have changed need not wait for gossip.
+    const told = new Set([...flips.map(({ to }) => to), ...effects.flatMap(({ before, after }) => [...before, ...after])])
+    told.delete(peers.self)
+    for (const member of told) background.run('telling a member of a grant', peers.call(member, { type: 'claims', claims }, { timeoutMs: CALL_TIMEOUT_MS }))
+  }
+}

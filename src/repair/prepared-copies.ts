@@ -1,0 +1,156 @@
+/**
+ * The new member's side of a movement: copies of ranges whose preference list this node is about to join. An owner asks
+ * for them (`pull`), names the copies to compare with and calls again until they are synced; a copy that nobody asks for
+ * any more is left to the copy keeper, which gives it up (design §6).
+ */
+import type { Background } from '../background.ts'
+import { expectAnswer, type Peers } from '../coordinator/peers.ts'
+import { CoterieError } from '../errors.ts'
+import type { Answer } from '../messages.ts'
+import type { Clock, Log, Network, Timers } from '../ports.ts'
+import type { CopyTable } from '../replica/copy-table.ts'
+import type { Replicas } from '../replica/replicas.ts'
+import type { Topology } from '../topology.ts'
+import { compareRanges } from './compare.ts'
+import type { Transfers } from './transfers.ts'
+
+const CALL_TIMEOUT_MS = 5000
+
+interface Prepared {
+  /** Sources named by any owner (two may prepare the same list at once), and until when each is wanted. */
+  sources: Map<string, number>
+  /** Sources that this copy was compared with while they mirrored every write to it, without a gap since. */
+  level: Set<string>
+}
+
+export interface PreparedParts {
+  clock: Clock
+  timers: Timers
+  network: Network
+  log: Log
+  background: Background
+  peers: Peers
+  topology: Topology
+  replicas: Replicas
+  copies: CopyTable
+  transfers: Transfers
+}
+
+export class PreparedCopies {
+  readonly #parts: PreparedParts
+  readonly #leaseMs: number
+  readonly #byRange = new Map<number, Prepared>()
+  #working: Promise<void> | undefined
+
+  constructor(parts: PreparedParts, init: { leaseMs: number }) {
+    this.#parts = parts
+    this.#leaseMs = init.leaseMs
+  }
+
+  has(range: number): boolean {
+    return this.#byRange.has(range)
+  }
+
+  /** Answers as soon as all ranges are synced, or with what is done when a good part of the caller's time has passed. */
+  async pull(ranges: number[], sources: string[], timeoutMs: number): Promise<Answer> {
+    if (sources.length === 0 || sources.includes(this.#parts.peers.self)) throw new CoterieError('protocol', 'a pull names other nodes to copy from')
+    const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
+    for (const range of ranges) {
+      const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Set() }
+      for (const source of sources) prepared.sources.set(source, untilMs)
+      this.#byRange.set(range, prepared)
+    }
+    const frozen = ranges.filter(range => this.#parts.copies.status(range) === 'frozen')
+    await this.#parts.copies.set(frozen, 'syncing')
+    await this.#parts.replicas.create(ranges)
+    const finished = await this.#freshPass(timeoutMs / 2)
+    const transfers = this.#parts.transfers.list()
+    return {
+      type: 'pulled',
+      synced: finished ? ranges.filter(range => this.#isLevel(range, sources)) : [],
+      keysDone: transfers.reduce((sum, { keysDone }) => sum + keysDone, 0),
+      keysTotal: transfers.reduce((sum, { keysTotal }) => sum + keysTotal, 0)
+    }
+  }
+
+  /** Renews the mirrors, compares again where one had a gap, and lets go of what has become ours or is not wanted. */
+  tick(): void {
+    const { clock, topology, peers, background } = this.#parts
+    for (const [range, { sources, level }] of this.#byRange) {
+      for (const [source, untilMs] of sources) {
+        if (untilMs > clock.monotonicMs()) continue
+        sources.delete(source)
+        level.delete(source)
+      }
+      const joined = topology.complete && topology.view.isMember(range, peers.self)
+      if (joined || sources.size === 0) this.#byRange.delete(range)
+    }
+    if (this.#byRange.size > 0) background.run('renewing the mirrors of prepared copies', this.#work())
+  }
+
+  /**
+   * A pass that begins now, since only what sources said after the question is an answer to it: a mirror may have had a
+   * gap during an earlier pass. False when it takes longer than `waitMs`; it goes on then.
+   */
+  async #freshPass(waitMs: number): Promise<boolean> {
+    const pass = (this.#working ?? Promise.resolve()).then(() => this.#work())
+    this.#parts.background.run('copying prepared ranges', pass)
+    return Promise.race([pass.then(() => true), this.#parts.timers.sleep(waitMs).then(() => false)])
+  }
+
+  #isLevel(range: number, sources: string[]): boolean {
+    const level = this.#byRange.get(range)?.level
+    return level !== undefined && this.#parts.copies.status(range) === 'synced' && sources.every(source => level.has(source))
+  }
+
+  /** One pass over all sources at a time; a call during a pass waits for it. */
+  #work(): Promise<void> {
+    if (this.#working === undefined) {
+      this.#working = this.#pass().finally(() => {
+        this.#working = undefined
+      })
+    }
+    return this.#working
+  }
+
+  async #pass(): Promise<void> {
+    const bySource = new Map<string, number[]>()
+    for (const [range, { sources }] of this.#byRange) {
+      for (const source of sources.keys()) bySource.set(source, [...(bySource.get(source) ?? []), range])
+    }
+    await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
+    const done = [...this.#byRange].filter(([, { sources, level }]) => [...sources.keys()].every(source => level.has(source))).map(([range]) => range)
+    await this.#parts.copies.set(done, 'synced')
+  }
+
+  async #passSource(source: string, ranges: number[]): Promise<void> {
+    const { peers, copies, log } = this.#parts
+    try {
+      const answer = expectAnswer(await peers.call(source, { type: 'mirror', ranges }, { timeoutMs: CALL_TIMEOUT_MS }), 'mirrored')
+      const broken = [...answer.started, ...answer.absent]
+      for (const range of broken) this.#byRange.get(range)?.level.delete(source)
+      await copies.set(
+        broken.filter(range => this.#byRange.has(range)),
+        'syncing'
+      )
+      const toCompare = [...answer.started, ...answer.continued].filter(range => this.#byRange.get(range)?.level.has(source) === false)
+      if (toCompare.length > 0) await this.#compare(source, toCompare)
+    } catch (error) {
+      // Whoever asked for the copies sees that they are not synced, and calls again or goes elsewhere.
+      log.debug('copying from a source failed', { source, error: String(error) })
+    }
+  }
+
+  async #compare(source: string, ranges: number[]): Promise<void> {
+    const transfer = this.#parts.transfers.begin(source, ranges)
+    try {
+      const { statuses } = await compareRanges(this.#parts, source, ranges, { onProgress: transfer.progress })
+      for (const range of ranges) {
+        // Synced only against a synced copy (design §6, safety of movement 1).
+        if (statuses.get(range) === 'synced') this.#byRange.get(range)?.level.add(source)
+      }
+    } finally {
+      transfer.end()
+    }
+  }
+}

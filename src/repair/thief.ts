@@ -1,0 +1,97 @@
+/**
+ * The joiner's side of a movement: works out its fair share of the ranges, asks their owners, and claims what it is
+ * granted. A node that has its share asks for nothing (design §6).
+ */
+import type { Background } from '../background.ts'
+import { expectAnswer, type Peers } from '../coordinator/peers.ts'
+import type { Clock, Log, Timers } from '../ports.ts'
+import { type PlanMember, planSteals } from '../ring/planner.ts'
+import type { Topology } from '../topology.ts'
+
+const CALL_TIMEOUT_MS = 5000
+/** While ranges are on their way, owners are asked this often. */
+const POLL_MS = 200
+/** A range whose owner would not give it is not asked for again within this time. */
+const REFUSED_MS = 5000
+
+export interface ThiefParts {
+  clock: Clock
+  timers: Timers
+  log: Log
+  background: Background
+  peers: Peers
+  topology: Topology
+  /** Members that count for the shares: not left, not leaving. */
+  shareholders: () => PlanMember[]
+}
+
+export class Thief {
+  readonly #parts: ThiefParts
+  readonly #wanted = new Map<number, string>()
+  readonly #refused = new Map<number, number>()
+  #asked = new Set<string>()
+  #running = false
+
+  constructor(parts: ThiefParts) {
+    this.#parts = parts
+  }
+
+  /** Ranges asked for and not granted yet. */
+  get pending(): number {
+    return this.#wanted.size
+  }
+
+  tick(): void {
+    if (this.#running || !this.#parts.topology.complete) return
+    this.#plan()
+    if (this.#wanted.size === 0 && this.#asked.size === 0) return
+    this.#running = true
+    this.#parts.background.run('asking for ranges', this.#ask())
+  }
+
+  /** Keeps to what it asked for while that makes sense, so that owners do not copy for nothing. */
+  #plan(): void {
+    const { topology, peers, clock, shareholders } = this.#parts
+    const nowMs = clock.monotonicMs()
+    for (const [range, untilMs] of this.#refused) if (untilMs <= nowMs) this.#refused.delete(range)
+    const owners = Array.from({ length: topology.params.q }, (_, range) => topology.claim(range)?.owner)
+    const steals = planSteals(owners, shareholders(), peers.self, topology.params.n, peer => peers.isReachable(peer))
+    for (const [range, owner] of this.#wanted) {
+      if (owners[range] !== owner || !peers.isReachable(owner)) this.#wanted.delete(range)
+    }
+    for (const range of [...this.#wanted.keys()].slice(steals.length)) this.#wanted.delete(range)
+    for (const { range, from } of steals) {
+      if (this.#wanted.size >= steals.length) break
+      if (!this.#refused.has(range)) this.#wanted.set(range, from)
+    }
+  }
+
+  async #ask(): Promise<void> {
+    const { timers } = this.#parts
+    try {
+      const byOwner = new Map<string, number[]>([...this.#asked].map(owner => [owner, []]))
+      for (const [range, owner] of this.#wanted) byOwner.set(owner, [...(byOwner.get(owner) ?? []), range])
+      this.#asked = new Set([...byOwner].filter(([, ranges]) => ranges.length > 0).map(([owner]) => owner))
+      await Promise.all([...byOwner].map(([owner, ranges]) => this.#askOwner(owner, ranges)))
+    } finally {
+      this.#running = false
+      if (this.#wanted.size > 0) timers.after(POLL_MS, () => this.tick())
+    }
+  }
+
+  async #askOwner(owner: string, ranges: number[]): Promise<void> {
+    const { peers, topology, clock, log } = this.#parts
+    try {
+      const answer = expectAnswer(await peers.call(owner, { type: 'ask', ranges }, { timeoutMs: CALL_TIMEOUT_MS }), 'asked')
+      const taken = await topology.apply(answer.granted)
+      for (const { range } of answer.granted) this.#wanted.delete(range)
+      for (const range of answer.refused) {
+        this.#wanted.delete(range)
+        this.#refused.set(range, clock.monotonicMs() + REFUSED_MS)
+      }
+      if (taken.length > 0) log.info('took ranges over', { ranges: taken.length, from: owner })
+    } catch (error) {
+      log.debug('an owner did not answer', { owner, error: String(error) })
+    }
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * Which ranges a node should ask for, and from whom: a joiner's first share, and later whatever evens the ring out
+ * (design §6). A function of what all nodes know alike, so it can be worked out anywhere and replayed.
+ *
+ * It takes from whoever is most over their share, spreads the thief's ranges around the ring, and stops where one more
+ * would even nothing out, so that nodes planning one after another do not pass ranges back and forth.
+ */
+import { positionOf } from './position.ts'
+
+export interface PlanMember {
+  peerId: string
+  /** Relative share of the ranges, above 0. */
+  capacity: number
+  zone: string
+}
+
+export interface Steal {
+  range: number
+  from: string
+}
+
+interface Account {
+  peerId: string
+  zone: string
+  share: number
+  count: number
+  canGive: boolean
+}
+
+/** Shares are quotients of floats; differences below this are none. */
+const EPSILON = 1e-9
+
+/**
+ * `owners[range]` as in `OwnerMap.ownerList`. `members` is everybody who has not left: the thief, those that own
+ * nothing yet, and those that are down, whose share stays theirs. Nobody is asked for whom `canGive` is false (down),
+ * nor an owner that is no member. Everyone ends between their share rounded down and, for the thief, rounded up.
+ */
+export function planSteals(
+  owners: readonly (string | undefined)[],
+  members: readonly PlanMember[],
+  thief: string,
+  n: number,
+  canGive: (peerId: string) => boolean = () => true
+): Steal[] {
+  const accounts = openAccounts(owners, members, thief, canGive)
+  const own = accounts.get(thief)
+  if (!own) return []
+  const board = new Board(owners, accounts, own, n)
+  const steals: Steal[] = []
+  while (own.count + 1 <= Math.ceil(own.share - EPSILON)) {
+    const victim = mostOver(accounts.values())
+    if (!victim || victim.count - 1 < Math.floor(victim.share + EPSILON)) break
+    // One range moves both by one: it evens nothing out unless they are more than one apart.
+    if (excess(victim) - excess(own) <= 1 + EPSILON) break
+    const range = board.best(victim)
+    board.take(range)
+    victim.count--
+    own.count++
+    steals.push({ range, from: victim.peerId })
+  }
+  return steals
+}
+
+const excess = (account: Account) => account.count - account.share
+
+function openAccounts(
+  owners: readonly (string | undefined)[],
+  members: readonly PlanMember[],
+  thief: string,
+  canGive: (peerId: string) => boolean
+): Map<string, Account> {
+  const total = members.reduce((sum, { capacity }) => sum + capacity, 0)
+  const accounts = new Map<string, Account>()
+  for (const { peerId, zone, capacity } of members) {
+    const share = (owners.length * capacity) / total
+    accounts.set(peerId, { peerId, zone, share, count: 0, canGive: peerId !== thief && canGive(peerId) })
+  }
+  for (const owner of owners) {
+    const account = owner === undefined ? undefined : accounts.get(owner)
+    if (account) account.count++
+  }
+  return accounts
+}
+
+/** The giver most over their share; of equals the lower peer id, until it has given and others are ahead. */
+function mostOver(accounts: Iterable<Account>): Account | undefined {
+  let most: Account | undefined
+  for (const account of accounts) {
+    if (!account.canGive || account.count === 0) continue
+    const ahead = most ? excess(account) - excess(most) : 1
+    const even = Math.abs(ahead) <= EPSILON
+    if (!most || (even ? account.peerId < most.peerId : ahead > 0)) most = account
+  }
+  return most
+}
+
+/**
+ * The ring while a plan is made. What a choice depends on is kept up to date per range, so that a plan for half of
+ * 4,096 ranges takes milliseconds on an event loop that others wait for.
+ */
+class Board {
+  readonly #owners: (string | undefined)[]
+  readonly #thief: Account
+  readonly #zoneOf: (peerId: string | undefined) => string | undefined
+  /** Steps within which two ranges can be on one preference list. */
+  readonly #reach: number
+  /** Per range: steps to the thief's nearest; owners in the thief's zone, and ranges of its own owner, within reach. */
+  readonly #distances: Int32Array
+  readonly #sameZone: Int32Array
+  readonly #sameOwner: Int32Array
+  /** Where the thief's search starts, so that joiners at the same time do not all ask for range 0. */
+  readonly #start: number
+
+  constructor(
+    owners: readonly (string | undefined)[],
+    accounts: ReadonlyMap<string, Account>,
+    thief: Account,
+    n: number
+  ) {
+    const q = owners.length
+    this.#owners = [...owners]
+    this.#thief = thief
+    this.#zoneOf = peerId => (peerId === undefined ? undefined : accounts.get(peerId)?.zone)
+    this.#reach = Math.min(n - 1, (q - 1) >> 1)
+    this.#distances = new Int32Array(q).fill(q)
+    this.#sameZone = new Int32Array(q)
+    this.#sameOwner = new Int32Array(q)
+    this.#start = positionOf(new TextEncoder().encode(thief.peerId)).hi % q
+    owners.forEach((owner, range) => {
+      if (owner === thief.peerId) this.#measureFrom(range)
+      this.#tellNeighbours(range, owner, 1)
+    })
+  }
+
+  /** The victim's range that suits the thief best; the victim has one. */
+  best(victim: Account): number {
+    const q = this.#owners.length
+    let best = -1
+    let bestScore = -1
+    for (let step = 0; step < q; step++) {
+      const range = (this.#start + step) % q
+      if (this.#owners[range] !== victim.peerId) continue
+      const score = this.#score(range)
+      if (score <= bestScore) continue
+      best = range
+      bestScore = score
+    }
+    return best
+  }
+
+  take(range: number): void {
+    this.#tellNeighbours(range, this.#owners[range], -1)
+    this.#owners[range] = this.#thief.peerId
+    this.#tellNeighbours(range, this.#thief.peerId, 1)
+    this.#measureFrom(range)
+  }
+
+  /**
+   * Higher is better; what comes first weighs more:
+   * 1. N steps from the thief's other ranges, or lists between them have to go further for a third node;
+   * 2. few neighbours in the thief's zone, which lists would have to skip;
+   * 3. many neighbours of the same victim: taking one of two close together mends a list;
+   * 4. far from the thief's other ranges, so that load and transfers spread over many.
+   */
+  #score(range: number): number {
+    const most = 2 * this.#reach
+    const distance = this.#distances[range]
+    const apart = Math.min(distance, this.#reach + 1)
+    const first = apart * (most + 1) + (most - this.#sameZone[range])
+    return (first * (most + 1) + this.#sameOwner[range]) * (this.#owners.length + 1) + distance
+  }
+
+  /** Counts the owner of `range` in or out of what its neighbours know. */
+  #tellNeighbours(range: number, owner: string | undefined, change: 1 | -1): void {
+    if (owner === undefined) return
+    const q = this.#owners.length
+    const inZone = this.#zoneOf(owner) === this.#thief.zone
+    for (let step = -this.#reach; step <= this.#reach; step++) {
+      const neighbour = (range + step + q) % q
+      if (step === 0) continue
+      if (inZone) this.#sameZone[neighbour] += change
+      if (this.#owners[neighbour] === owner) this.#sameOwner[neighbour] += change
+    }
+  }
+
+  #measureFrom(origin: number): void {
+    const q = this.#owners.length
+    for (let range = 0; range < q; range++) {
+      const forward = range < origin ? range - origin + q : range - origin
+      const distance = Math.min(forward, q - forward)
+      if (distance < this.#distances[range]) this.#distances[range] = distance
+    }
+  }
+}

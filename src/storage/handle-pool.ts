@@ -1,0 +1,105 @@
+/**
+ * Open handles of many range files, bounded: Q = 4096 ranges must not need 4096 of them (failures 21). A file is opened
+ * when it is used, and closed when others need the place. A file with unsynced writes stays open: a sync through
+ * another handle might not hear of their errors (fsync, ATC'20).
+ */
+import { CoterieError } from '../errors.ts'
+import type { FileHandle, FileIo, Log } from '../ports.ts'
+import { codeOf, isShortOfResources } from './faults.ts'
+
+/** Under the soft limit of 1024 that many systems have, with room for connections. */
+export const MAX_OPEN_FILES = 512
+
+export class PooledFile {
+  readonly path: string
+  /** False: the next use creates it. */
+  exists: boolean
+  /** True while it has writes that are not synced. */
+  keepOpen = false
+  handle: Promise<FileHandle> | undefined
+  uses = 0
+  closed = false
+  whenIdle: (() => void) | undefined
+
+  constructor(path: string, exists: boolean) {
+    this.path = path
+    this.exists = exists
+  }
+}
+
+export class HandlePool {
+  readonly #files: FileIo
+  readonly #log: Log
+  readonly #maxOpen: number
+  /** Files with a handle, least recently used first. */
+  readonly #open = new Set<PooledFile>()
+
+  constructor(ports: { files: FileIo; log: Log }, maxOpen = MAX_OPEN_FILES) {
+    this.#files = ports.files
+    this.#log = ports.log
+    this.#maxOpen = maxOpen
+  }
+
+  get openFiles(): number {
+    return this.#open.size
+  }
+
+  /** Runs `work` on the file's handle, opening (or creating) it first. Throws what opening or `work` throws, or `closed`. */
+  async use<T>(file: PooledFile, work: (handle: FileHandle) => Promise<T>): Promise<T> {
+    if (file.closed) throw new CoterieError('closed', `${file.path} is closed`)
+    file.uses++
+    try {
+      file.handle ??= this.#openFile(file)
+      const handle = await file.handle
+      this.#open.delete(file)
+      this.#open.add(file)
+      return await work(handle)
+    } finally {
+      file.uses--
+      if (file.uses === 0) file.whenIdle?.()
+      if (this.#open.size > this.#maxOpen) void this.#closeIdle()
+    }
+  }
+
+  /** Closes the file for good, once nobody uses it. Throws what closing throws. */
+  async close(file: PooledFile): Promise<void> {
+    file.closed = true
+    if (file.uses > 0) await new Promise<void>(resolve => (file.whenIdle = resolve))
+    const handle = file.handle
+    file.handle = undefined
+    this.#open.delete(file)
+    if (handle) await (await handle).close()
+  }
+
+  async #openFile(file: PooledFile): Promise<FileHandle> {
+    for (;;) {
+      try {
+        const handle = await this.#files.open(file.path, file.exists ? 'r+' : 'wx+')
+        file.exists = true
+        return handle
+      } catch (error) {
+        if (isShortOfResources(error) && (await this.#closeIdle())) continue
+        file.handle = undefined
+        throw error
+      }
+    }
+  }
+
+  /** Closes the file that was used least recently and can be spared. False when there is none. */
+  async #closeIdle(): Promise<boolean> {
+    for (const file of this.#open) {
+      if (file.uses > 0 || file.keepOpen) continue
+      const handle = file.handle
+      file.handle = undefined
+      this.#open.delete(file)
+      try {
+        await (await handle)?.close()
+      } catch (error) {
+        // Nothing in it was unsynced, so nothing is lost with it.
+        this.#log.warn('closing a range file failed', { path: file.path, code: codeOf(error) })
+      }
+      return true
+    }
+    return false
+  }
+}

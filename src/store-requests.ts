@@ -1,0 +1,124 @@
+/** The `Store` methods as requests: what the node and the remote client have in common. They differ in where `send` goes. */
+import { CoterieError } from './errors.ts'
+import type { Answer, Request } from './messages.ts'
+import type { Clock, Random, RequestOptions } from './ports.ts'
+import { positionOf, rangeOf } from './ring/position.ts'
+import {
+  type Bytes,
+  checkKey,
+  checkValue,
+  type DeleteOptions,
+  type GetOptions,
+  type GetResult,
+  type KeysOptions,
+  type OperationOptions,
+  type PutOptions,
+  type PutResult,
+  type Store,
+  toBytes,
+  type UpdateOptions,
+  updateByRetry
+} from './store.ts'
+import { tokenFromString, tokenToString } from './version/token.ts'
+
+const WRITE_ID_BYTES = 8
+/** Keys in one answer of a listing: at most 256 KiB of the longest keys. */
+const KEYS_PAGE = 256
+
+export interface StoreParts {
+  clock: Clock
+  random: Random
+  q: () => number
+  timeoutMs: number
+  send: (request: Request, options: RequestOptions) => Promise<Answer>
+}
+
+export class StoreRequests implements Omit<Store, 'close'> {
+  readonly #parts: StoreParts
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts
+  }
+
+  async get(key: Bytes, { r = 'default', ...options }: GetOptions = {}): Promise<GetResult> {
+    const answer = await this.#send({ type: 'get', key: checkKey(key), r, forwarded: false }, options)
+    if (answer.type !== 'got') throw unexpected(answer)
+    const siblings = answer.siblings.map(({ value, dot, expiresAtMs }) => ({ value, dot, ...(expiresAtMs > 0 && { expiresAt: expiresAtMs }) }))
+    return { values: siblings.map(({ value }) => value), context: tokenToString(answer.context), replies: answer.replies, siblings }
+  }
+
+  async put(key: Bytes, value: Bytes, { ttlMs, ...options }: PutOptions = {}): Promise<PutResult> {
+    if (ttlMs !== undefined && !(ttlMs > 0 && Number.isFinite(ttlMs))) throw new CoterieError('bad-usage', `ttlMs is ${ttlMs}; it takes milliseconds above 0`)
+    return this.#write(key, checkValue(value), ttlMs, options)
+  }
+
+  async delete(key: Bytes, options: DeleteOptions = {}): Promise<PutResult> {
+    return this.#write(key, undefined, undefined, options)
+  }
+
+  update(key: Bytes, merge: (values: Uint8Array[]) => Bytes | undefined, options?: UpdateOptions): Promise<PutResult> {
+    return updateByRetry(this, key, merge, options)
+  }
+
+  async *keys({ range, prefix = '', ...options }: KeysOptions = {}): AsyncGenerator<Uint8Array> {
+    const q = this.#parts.q()
+    if (range !== undefined && !(Number.isInteger(range) && range >= 0 && range < q)) throw new CoterieError('bad-usage', `range is ${range}; this cluster has 0 to ${q - 1}`)
+    const [first, last] = range === undefined ? [0, q - 1] : [range, range]
+    for (let at = first; at <= last; at++) yield* this.#keysOf(at, toBytes(prefix), options)
+  }
+
+  async *#keysOf(range: number, prefix: Uint8Array, options: OperationOptions): AsyncGenerator<Uint8Array> {
+    let after: Uint8Array = new Uint8Array()
+    for (;;) {
+      const answer = await this.#send({ type: 'keys', range, after, limit: KEYS_PAGE, prefix, forwarded: false }, options)
+      if (answer.type !== 'keys') throw unexpected(answer)
+      yield* answer.keys
+      const last = answer.keys.at(-1)
+      if (answer.done || last === undefined) return
+      after = cursorAfter(last)
+    }
+  }
+
+  async #write(key: Bytes, value: Uint8Array | undefined, ttlMs: number | undefined, { context, w = 'default', ...options }: DeleteOptions): Promise<PutResult> {
+    const answer = await this.#send(
+      {
+        type: 'put',
+        key: checkKey(key),
+        value,
+        context: context === undefined || context === '' ? undefined : tokenFromString(context),
+        w,
+        expiresAtMs: ttlMs === undefined ? 0 : Math.ceil(this.#parts.clock.wallMs() + ttlMs),
+        writeId: this.#parts.random.bytes(WRITE_ID_BYTES),
+        forwarded: false
+      },
+      options
+    )
+    if (answer.type !== 'stored') throw unexpected(answer)
+    const { dot, acks, sloppy, siblings, replaced } = answer
+    return { context: tokenToString(answer.context), dot, acks, sloppy, siblings, replaced }
+  }
+
+  #send(request: Request, { timeoutMs = this.#parts.timeoutMs, signal }: OperationOptions): Promise<Answer> {
+    signal?.throwIfAborted()
+    return this.#parts.send(request, { timeoutMs, signal })
+  }
+}
+
+/** The range of a key, for routing. */
+export function rangeOfKey(key: Uint8Array, q: number): number {
+  return rangeOf(positionOf(key), q)
+}
+
+/** A listing goes on after the position of the last key it gave. */
+function cursorAfter(key: Uint8Array): Uint8Array {
+  const { hi, lo } = positionOf(key)
+  const cursor = new Uint8Array(8)
+  const view = new DataView(cursor.buffer)
+  view.setUint32(0, hi)
+  view.setUint32(4, lo)
+  return cursor
+}
+
+function unexpected(answer: Answer): CoterieError {
+  return new CoterieError('protocol', `the node answered "${answer.type}", which is no answer to this`)
+}

@@ -1,0 +1,196 @@
+/**
+ * The ring as this node sees it: the owner map, kept on disk (`ring.bin`), and the snapshot that requests are routed by.
+ * Facts come from member records, from answers and from this node's own grants; they only grow (design §6).
+ */
+import { type Claim, grantMessage } from './claim.ts'
+import type { ClusterParams } from './config.ts'
+import { CoterieError } from './errors.ts'
+import type { FileIo, Log, Signer } from './ports.ts'
+import { OwnerMap } from './ring/owner-map.ts'
+import { type Flip, RingView } from './ring/ring-view.ts'
+
+const FILE = 'ring.bin'
+
+export interface TopologyInit {
+  dir: string
+  params: ClusterParams
+  zoneOf: (peerId: string) => string
+}
+
+export class Topology {
+  readonly #files: FileIo
+  readonly #signer: Signer
+  readonly #log: Log
+  readonly #path: string
+  readonly #init: TopologyInit
+  #map: OwnerMap
+  #view: RingView | undefined
+  #version = 0
+  #written = Promise.resolve()
+  #pending: Promise<void> | undefined
+  readonly #listeners = new Set<(changed: Claim[]) => void>()
+
+  constructor(ports: { files: FileIo; signer: Signer; log: Log }, init: TopologyInit) {
+    this.#files = ports.files
+    this.#signer = ports.signer
+    this.#log = ports.log
+    this.#init = init
+    this.#path = `${init.dir}/${FILE}`
+    this.#map = new OwnerMap(init.params.q)
+  }
+
+  /** Reads the owner map of an earlier run; a damaged one is put aside and learnt again from the others. */
+  async open(): Promise<void> {
+    const bytes = await this.#files.readFile(this.#path)
+    if (bytes === undefined) return
+    try {
+      const map = OwnerMap.decode(bytes)
+      if (map.q !== this.#init.params.q) throw new CoterieError('damaged', `it has ${map.q} ranges, the cluster ${this.#init.params.q}`)
+      this.#map = map
+    } catch (error) {
+      await this.#files.rename(this.#path, `${this.#path}.damaged`)
+      this.#log.warn('the owner map on disk is damaged; put aside, to be learnt from the other nodes', { file: this.#path, error: String(error) })
+    }
+    this.#changed()
+  }
+
+  get params(): ClusterParams {
+    return this.#init.params
+  }
+
+  /** Grows with every change of owners or zones. */
+  get version(): number {
+    return this.#version
+  }
+
+  get view(): RingView {
+    this.#view ??= new RingView(this.#map.ownerList(), this.#init.zoneOf, this.#init.params.n)
+    return this.#view
+  }
+
+  /** True once every range has an owner: until then nothing can be routed. */
+  get complete(): boolean {
+    return this.#map.isComplete()
+  }
+
+  claim(range: number): Claim | undefined {
+    return this.#map.claim(range)
+  }
+
+  claims(): Claim[] {
+    return this.#map.claims()
+  }
+
+  /** The facts that decide the preference list of a range: those of the walk that finds its members. */
+  claimsAround(range: number): Claim[] {
+    const { q, n } = this.#init.params
+    const owners = new Set<string>()
+    const claims: Claim[] = []
+    for (let step = 0; step < q && owners.size <= n; step++) {
+      const claim = this.#map.claim((range + step) % q)
+      if (claim === undefined) continue
+      owners.add(claim.owner)
+      claims.push(claim)
+    }
+    return claims
+  }
+
+  /** What this node's member record says: its own claims, and its grants, which reach everybody even if the thief is gone. */
+  ownClaims(): Claim[] {
+    const self = this.#signer.peerId
+    return this.#map.claims().filter(claim => claim.owner === self || claim.grant?.by === self)
+  }
+
+  /**
+   * Takes facts in; resolves when those that were news are on disk. A claim above epoch 1 without the previous owner's
+   * signature is refused and logged. Returns what changed.
+   */
+  async apply(claims: Claim[]): Promise<Claim[]> {
+    const news = claims.filter(claim => this.#isNews(claim) && this.#isGranted(claim))
+    const changed = this.#map.merge(news)
+    if (changed.length === 0) return changed
+    this.#changed()
+    const written = this.#write()
+    for (const listener of this.#listeners) listener(changed)
+    await written
+    return changed
+  }
+
+  /**
+   * Gives ranges of this node away: the grants are on disk before anybody, this node included, acts on them, so that no
+   * crash makes it sign twice for one epoch (design §6). Ranges that are no longer its own are left out.
+   */
+  async grant(flips: readonly Flip[]): Promise<Claim[]> {
+    let granted: Claim[] = []
+    await this.#queueWrite(async () => {
+      const mine = flips.filter(({ range }) => this.#map.owner(range) === this.#signer.peerId)
+      granted = mine.map(({ range, to }) => this.#sign(range, to))
+      const next = OwnerMap.decode(this.#map.encode())
+      next.merge(granted)
+      await this.#files.replaceFile(this.#path, next.encode())
+      this.#map.merge(granted)
+    })
+    if (granted.length === 0) return granted
+    this.#changed()
+    for (const listener of this.#listeners) listener(granted)
+    return granted
+  }
+
+  #sign(range: number, owner: string): Claim {
+    const claim = { range, epoch: this.#map.claim(range)!.epoch + 1, owner }
+    const signature = this.#signer.sign(grantMessage(this.#init.params.clusterId, claim))
+    return { ...claim, grant: { by: this.#signer.peerId, signature } }
+  }
+
+  /** A member's zone changed: lists may differ though owners do not. */
+  invalidate(): void {
+    this.#changed()
+    for (const listener of this.#listeners) listener([])
+  }
+
+  onChange(listener: (changed: Claim[]) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #changed(): void {
+    this.#view = undefined
+    this.#version++
+  }
+
+  #isNews(claim: Claim): boolean {
+    if (!(claim.range >= 0 && claim.range < this.#init.params.q)) return false
+    const known = this.#map.claim(claim.range)
+    return known === undefined || claim.epoch > known.epoch || (claim.epoch === known.epoch && claim.owner < known.owner)
+  }
+
+  #isGranted(claim: Claim): boolean {
+    if (claim.epoch === 1) return true
+    const { grant } = claim
+    const known = this.#map.claim(claim.range)
+    const byOwner = grant !== undefined && (known === undefined || known.epoch !== claim.epoch - 1 || known.owner === grant.by)
+    if (byOwner && this.#signer.verify(grant.by, grantMessage(this.#init.params.clusterId, claim), grant.signature)) return true
+    this.#log.warn('refused a claim that its previous owner did not grant', { range: claim.range, epoch: claim.epoch, owner: claim.owner })
+    return false
+  }
+
+  /** One write at a time; changes made meanwhile share the next. */
+  #write(): Promise<void> {
+    if (this.#pending === undefined) {
+      this.#pending = this.#queueWrite(() => {
+        this.#pending = undefined
+        return this.#files.replaceFile(this.#path, this.#map.encode())
+      })
+    }
+    return this.#pending
+  }
+
+  #queueWrite(write: () => Promise<void>): Promise<void> {
+    // Whoever waited for an earlier write that failed was told; every write holds the whole map.
+    const written = this.#written.catch(() => undefined).then(write)
+    // A caller that does not wait must not turn a full disk into an unhandled rejection.
+    written.catch(() => undefined)
+    this.#written = written
+    return written
+  }
+}

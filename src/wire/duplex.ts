@@ -1,0 +1,213 @@
+/**
+ * A libp2p stream as whole messages, with back-pressure both ways and two halves that end on their own. The stock adapter
+ * buffers without bound and can hang when the other side half-closed before it was attached; this one pauses the stream
+ * whenever nobody waits for a message, so that at most a window (1 MiB) and a message lie unread.
+ *
+ * @example
+ *   const duplex = duplexOf(stream)
+ *   await pipe(duplex, decode, handle, encode, duplex)     // it-pipe
+ */
+import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
+import { CoterieError, isCoterieError } from '../errors.ts'
+import type { Duplex } from '../ports.ts'
+import { FrameReader, frameOf, MAX_MESSAGE_BYTES } from './framing.ts'
+import { brokenStream, bytesOf, drained, setPaused } from './streams.ts'
+
+export function duplexOf(stream: Stream, maxMessageBytes: number = MAX_MESSAGE_BYTES): Duplex {
+  const framed = new FramedStream(stream, maxMessageBytes)
+  return {
+    source: framed.messages(),
+    sink: source => framed.writeAll(source),
+    abort: reason => framed.abort(reason)
+  }
+}
+
+/** One reader and one writer at a time. */
+export class FramedStream {
+  readonly #stream: Stream
+  readonly #reader: FrameReader
+  readonly #maxBytes: number
+  /** Messages that came, and how many of them were read: `shift` would move them all, and a chunk may hold a million. */
+  #queue: Uint8Array[] = []
+  #taken = 0
+  #wake?: () => void
+  #failure?: Error
+  /** The other side closed its half: what follows the last message is an end, not a loss. */
+  #finished: boolean
+  #closed = false
+  #resuming = false
+  /** Nobody will read any more: what still comes is thrown away. */
+  #ignored = false
+  #sent = false
+  #rejectNext?: (error: Error) => void
+
+  constructor(stream: Stream, maxMessageBytes: number = MAX_MESSAGE_BYTES) {
+    this.#stream = stream
+    this.#maxBytes = maxMessageBytes
+    this.#reader = new FrameReader(maxMessageBytes)
+    // A connection that dies closes the half too, but without `remoteCloseWrite`, and the stream with it.
+    this.#finished = stream.remoteWriteStatus === 'closed' && stream.status !== 'closed'
+    setPaused(stream, true)
+    stream.addEventListener('message', event => this.#onMessage(event))
+    stream.addEventListener('remoteCloseWrite', () => {
+      this.#finished = true
+    })
+    stream.addEventListener('end', () => this.#changed())
+    stream.addEventListener('close', event => this.#onClose(event))
+    if (stream.status !== 'open' && stream.status !== 'closing') this.#closed = true
+  }
+
+  /** The next message; undefined when the other side has closed its half. Throws when the stream broke. */
+  async read(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      if (this.#taken < this.#queue.length) return this.#queue[this.#taken++]
+      this.#clear()
+      if (this.#failure) throw this.#failure
+      if (this.#exhausted) return this.#endOfReading()
+      const woken = new Promise<void>(resolve => {
+        this.#wake = resolve
+      })
+      this.#resume()
+      await woken
+    }
+  }
+
+  async *messages(): AsyncGenerator<Uint8Array, void, void> {
+    try {
+      for (let message = await this.read(); message !== undefined; message = await this.read()) yield message
+    } finally {
+      this.#ignoreRest()
+    }
+  }
+
+  /** Resolves when the stream can take another message. Throws `too-large`, or what the stream broke with. */
+  async write(message: Uint8Array): Promise<void> {
+    if (message.length > this.#maxBytes) {
+      throw new CoterieError(
+        'too-large',
+        `a message of ${message.length} bytes; at most ${this.#maxBytes} fit a stream`
+      )
+    }
+    try {
+      if (!this.#stream.send(frameOf(message))) await drained(this.#stream)
+    } catch (error) {
+      throw this.#failure ?? (isCoterieError(error) ? error : brokenStream(this.#stream, error))
+    }
+  }
+
+  /** Sends what is queued, then closes our half. */
+  async end(): Promise<void> {
+    try {
+      await this.#stream.close()
+    } catch (error) {
+      throw this.#failure ?? brokenStream(this.#stream, error instanceof Error ? error : undefined)
+    }
+    this.#sent = true
+    if (this.#ignored) this.abort(nobodyReads())
+  }
+
+  /** Writes every message and ends. When the stream breaks, gives `source` up; when `source` throws, gives the stream up. */
+  async writeAll(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+    const iterator =
+      Symbol.asyncIterator in source
+        ? source[Symbol.asyncIterator]()
+        : (source[Symbol.iterator]() as Iterator<Uint8Array>)
+    try {
+      for (let next = await this.#nextOf(iterator); !next.done; next = await this.#nextOf(iterator)) {
+        await this.write(next.value)
+      }
+      await this.end()
+    } catch (error) {
+      this.abort(error as Error)
+      // Not awaited: a generator that is stuck in its own await returns only when that is over.
+      Promise.resolve(iterator.return?.()).catch(() => {
+        // The error that ended the pipeline is thrown below; a second one from the clean-up adds nothing.
+      })
+      throw error
+    }
+  }
+
+  abort(reason: Error): void {
+    if (!this.#closed) this.#failure ??= reason
+    this.#clear()
+    // Without effect on a stream that is closed.
+    this.#stream.abort(reason)
+    this.#changed()
+  }
+
+  get #exhausted(): boolean {
+    return this.#stream.readableEnded || (this.#closed && this.#stream.readBufferLength === 0)
+  }
+
+  #endOfReading(): undefined {
+    if (!this.#finished) throw brokenStream(this.#stream)
+    if (this.#reader.pendingBytes > 0) throw new CoterieError('protocol', 'the stream ended in the middle of a message')
+  }
+
+  #resume(): void {
+    this.#resuming = true
+    setPaused(this.#stream, false)
+    this.#resuming = false
+    // Only now: pausing while `resume` hands over its buffer is undone when it then tells the muxer to go on.
+    if (this.#queue.length > 0) setPaused(this.#stream, true)
+    if (this.#exhausted) this.#changed()
+  }
+
+  #onMessage(event: StreamMessageEvent): void {
+    if (this.#ignored || this.#failure) return
+    try {
+      const messages = this.#reader.push(bytesOf(event.data))
+      this.#queue = this.#queue.length === 0 ? messages : this.#queue.concat(messages)
+    } catch (error) {
+      this.abort(error as Error)
+      return
+    }
+    if (this.#queue.length === 0) return
+    if (!this.#resuming) setPaused(this.#stream, true)
+    this.#changed()
+  }
+
+  #onClose(event: StreamCloseEvent): void {
+    this.#closed = true
+    // A reset by the other side: what had arrived before it is still handed out.
+    if (event.error && this.#stream.readBufferLength === 0 && this.#queue.length === 0 && !this.#finished) {
+      this.#failure ??= brokenStream(this.#stream, event.error)
+    }
+    this.#rejectNext?.(this.#failure ?? brokenStream(this.#stream, event.error))
+    this.#changed()
+  }
+
+  #clear(): void {
+    if (this.#queue.length > 0) this.#queue = []
+    this.#taken = 0
+  }
+
+  #changed(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  /** The next item to send, or the stream's end, whichever comes first. */
+  #nextOf(iterator: Iterator<Uint8Array> | AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(this.#failure ?? brokenStream(this.#stream))
+      this.#rejectNext = reject
+      Promise.resolve(iterator.next()).then(resolve, reject)
+    })
+  }
+
+  #ignoreRest(): void {
+    if (this.#ignored || this.#exhausted) return
+    this.#ignored = true
+    this.#clear()
+    if (this.#sent) this.abort(nobodyReads())
+    else {
+      setPaused(this.#stream, false)
+      // Yamux has no message for this; it only makes the stream drop what comes. Never rejects without a signal.
+      void this.#stream.closeRead()
+    }
+  }
+}
+
+const nobodyReads = () => new CoterieError('closed', 'nobody reads this stream any more')
