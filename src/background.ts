@@ -1,12 +1,21 @@
 /** Work that goes on behind an answer (late replicas, read repair, transfers): kept track of, so that `close` can wait for it. */
-import type { Log } from './ports.ts'
+import { CoterieError } from './errors.ts'
+import type { Log, Timers } from './ports.ts'
 
 export class Background {
   readonly #log: Log
+  readonly #timers: Timers
   readonly #running = new Set<Promise<void>>()
+  readonly #stopping = new AbortController()
 
-  constructor({ log }: { log: Log }) {
+  constructor({ log, timers }: { log: Log; timers: Timers }) {
     this.#log = log
+    this.#timers = timers
+  }
+
+  /** Aborts when the node stops: for work that may take long. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal
   }
 
   get size(): number {
@@ -24,8 +33,14 @@ export class Background {
     this.#running.add(done)
   }
 
-  /** Resolves when all that runs now, and all that it starts, has ended. */
-  async settled(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running)
+  /** Gives up what may take long, and resolves when all has ended, or after `limitMs`: what is cut then is done again by repair. */
+  async stop(limitMs: number): Promise<void> {
+    this.#stopping.abort(new CoterieError('closed', 'the node is stopping'))
+    const all = async () => {
+      while (this.#running.size > 0) await Promise.all(this.#running)
+    }
+    const limit = new AbortController()
+    await Promise.race([all(), this.#timers.sleep(limitMs, limit.signal).catch(() => undefined)])
+    limit.abort()
   }
 }

@@ -27,6 +27,9 @@ import { RangeStore } from './storage/range-store.ts'
 import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
 
+/** How long work behind answers may hold up a stop. */
+const STOP_MS = 3000
+
 export interface CoreInit {
   /** The data directory; it exists. */
   dir: string
@@ -144,7 +147,7 @@ export class Core {
     this.#timer?.cancel()
     for (const unsubscribe of this.#unsubscribes) unsubscribe()
     await this.#dispatch.close()
-    await this.#background.settled()
+    await this.#background.stop(STOP_MS)
     await this.membership.stop()
     await this.#storage.close()
   }

@@ -156,8 +156,11 @@ export async function runNode(call: Call, dir: string): Promise<number> {
     return exitCodeOf(end.code)
   } finally {
     status.show('')
-    // A node that failed to close keeps its error; the file must not outlive it.
-    await node?.close().finally(() => removeNodeFile(dir))
+    if (node) {
+      // While the lock still holds: afterwards the file may be the next node's.
+      await removeNodeFile(dir)
+      await node.close()
+    }
     stop.forget()
   }
 }
@@ -174,12 +177,16 @@ async function serve<T>({ io }: Call, node: RunningNode, status: StatusLine, end
   const watch = async () => {
     const style = styleOf(io.stderr, io.env)
     while (!over.signal.aborted) {
-      const transfers = (await node.info('transfers')) as TransferInfo[]
+      const transfers = await node.info('transfers').then(
+        all => all as TransferInfo[],
+        // The bar is a courtesy: a question that fails costs one picture of it.
+        () => []
+      )
       status.show(transfers.length > 0 ? progressLine(transfers, widthOf(io.stderr) - 1, style) : '')
       await systemTimers.sleep(PROGRESS_INTERVAL_MS, over.signal)
     }
   }
-  // The bar is a courtesy: an end of it, by abort or error, is no end of the node.
+  // Its sleep ends by the abort below.
   const watching = io.stderr.isTTY ? watch().catch(() => {}) : Promise.resolve()
   try {
     return await end

@@ -35,8 +35,7 @@ export async function withClient<T>(call: Call, use: (client: Client) => Promise
 
 /** Throws `bad-usage` for a target that cannot be, `unreachable` when no node runs in the directory. */
 export async function targetOptions({ given }: Call): Promise<ConnectOptions> {
-  const timeoutMs =
-    given.text('timeout') === undefined ? undefined : values.optional(given, 'timeout', values.timeoutMs)
+  const timeoutMs = values.optional(given, 'timeout', values.timeoutMs)
   const extra = timeoutMs === undefined ? {} : { timeoutMs }
   const connect = given.text('connect')
   // --dir typed on the command line beats COTERIE_CONNECT.

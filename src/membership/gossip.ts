@@ -11,7 +11,7 @@ export interface GossipPorts {
   network: Network
   timers: Timers
   random: Pick<Random, 'float'>
-  log: Pick<Log, 'debug'>
+  log: Pick<Log, 'error' | 'debug'>
 }
 
 /** What the rounds need of whoever keeps the members. */
@@ -43,6 +43,7 @@ export class Gossip {
   readonly #incoming = new Set<string>()
   readonly #streams = new Set<Duplex>()
   #timer?: Timer
+  #stopping = new AbortController()
   #running = false
   rounds = 0
 
@@ -53,6 +54,7 @@ export class Gossip {
 
   start(): void {
     this.#running = true
+    this.#stopping = new AbortController()
     this.#ports.network.handleStreams('gossip', (stream, from) => this.#answer(stream, from))
     this.#schedule()
   }
@@ -62,6 +64,7 @@ export class Gossip {
     this.#running = false
     this.#timer?.cancel()
     const reason = new CoterieError('closed', 'this node is stopping')
+    this.#stopping.abort(reason)
     for (const stream of this.#streams) stream.abort(reason)
     await Promise.all(this.#outgoing.values())
   }
@@ -90,7 +93,7 @@ export class Gossip {
     this.#init.scheduled(delayMs)
     this.#timer = this.#ports.timers.after(delayMs, () => {
       // Exchanges may outlast the interval: the next round does not wait for them.
-      void this.roundNow()
+      this.roundNow().catch(error => this.#ports.log.error('a gossip round failed', { error: String(error) }))
       this.#schedule()
     })
   }
@@ -98,7 +101,8 @@ export class Gossip {
   async #begin(peerId: string): Promise<void> {
     try {
       this.#init.beforeExchange()
-      const stream = await this.#ports.network.open(peerId, 'gossip', { timeoutMs: EXCHANGE_TIMEOUT_MS })
+      const options = { timeoutMs: EXCHANGE_TIMEOUT_MS, signal: this.#stopping.signal }
+      const stream = await this.#ports.network.open(peerId, 'gossip', options)
       await this.#within(stream, peerId, () => initiate(stream, this.#init.context))
       this.#init.outcome(peerId)
     } catch (error) {

@@ -35,7 +35,7 @@ export interface Member {
 export type MembershipPorts = Pick<Ports, 'clock' | 'timers' | 'random' | 'signer' | 'files' | 'network' | 'log'>
 
 export interface MembershipInit {
-  /** The node's data directory; holds `incarnation.json`, `peers.json`, `removals.json`. It must exist. */
+  /** The node's data directory; holds `incarnation.json`, `peers.json`, `removals.json`. */
   dir: string
   clusterId: string
   settings: Pick<NodeSettings, 'zone' | 'capacity' | 'gossipIntervalMs' | 'phiThreshold'>
@@ -122,6 +122,7 @@ export class Membership {
    * Throws `refused` when this node was removed from the cluster, and Node's errors for the files.
    */
   async start(): Promise<void> {
+    await this.#ports.files.makeDir(this.#init.dir)
     for (const signed of await this.#removals.load()) this.#table.apply(signed)
     if (this.#table.get(this.self)?.removal) throw this.#removedError()
     await this.addressBook.load()

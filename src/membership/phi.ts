@@ -35,15 +35,16 @@ export function describe(window: Window, fallbackMs: number): { meanMs: number; 
 }
 
 /**
- * −log10 of the chance that a gap lasts longer than `elapsedMs`, for normally distributed gaps. The normal tail is the
- * logistic approximation that Akka and Cassandra's descendants use; it is exact enough (±1 %) up to phi ≈ 15 and only
- * grows beyond.
+ * −log10 of the chance that a gap lasts longer than `elapsedMs`, for normally distributed gaps: 8 at 5.6 deviations. The
+ * tail is Pollak's bound of the Mills ratio (1956): a few per cent too likely around the mean, 1 % where it matters, and
+ * without overflow, however long the silence.
  */
 export function phi(elapsedMs: number, meanMs: number, deviationMs: number): number {
   const y = (elapsedMs - meanMs) / deviationMs
-  const exponent = y * (1.5976 + 0.070566 * y * y)
-  // log10(1 + e^x) without overflow: far out, e^x is all there is.
-  return exponent > 30 ? exponent * Math.LOG10E : Math.log10(1 + Math.exp(exponent))
+  const distance = Math.abs(y)
+  const mills = 2 / (distance + Math.sqrt(distance * distance + 8 / Math.PI))
+  const tail = 0.5 * Math.log10(2 * Math.PI) - Math.log10(mills) + 0.5 * distance * distance * Math.LOG10E
+  return y >= 0 ? tail : -Math.log10(1 - 10 ** -tail)
 }
 
 /**

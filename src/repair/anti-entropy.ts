@@ -70,7 +70,7 @@ export class AntiEntropy {
     try {
       this.#counts.sessions++
       const held = ranges.filter(range => this.#parts.replicas.status(range) !== 'none')
-      const { received, sent } = await compareRanges(this.#parts, peer, held)
+      const { received, sent } = await compareRanges(this.#parts, peer, held, { signal: this.#parts.background.signal })
       this.#counts.received += received
       this.#counts.sent += sent
       if (received + sent > 0) this.#parts.log.info('anti-entropy mended copies', { peer, received, sent })

@@ -156,7 +156,7 @@ export class CopyKeeper {
   async #compare(peer: string, ranges: number[], options: { pushOnly?: boolean; durable?: boolean } = {}): Promise<ReadonlyMap<number, string>> {
     const transfer = options.pushOnly ? undefined : this.#parts.transfers.begin(peer, ranges)
     try {
-      const { statuses } = await compareRanges(this.#parts, peer, ranges, { ...options, onProgress: transfer?.progress })
+      const { statuses } = await compareRanges(this.#parts, peer, ranges, { ...options, onProgress: transfer?.progress, signal: this.#parts.background.signal })
       return statuses
     } catch (error) {
       this.#parts.log.debug('a comparison with a peer failed', { peer, ranges: ranges.length, error: String(error) })

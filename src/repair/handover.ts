@@ -81,7 +81,7 @@ export class Handover {
     this.#running = true
     const rounds = async () => {
       try {
-        while (this.#asks.size > 0 && (await this.#round()));
+        while (this.#asks.size > 0 && !this.#parts.background.signal.aborted && (await this.#round()));
       } finally {
         this.#running = false
       }
@@ -185,10 +185,10 @@ export class Handover {
 
   /** Calls until all is synced, as long as there is headway and somebody still asks. */
   async #pull(member: string, sources: string[], ranges: number[]): Promise<boolean> {
-    const { peers, clock } = this.#parts
+    const { peers, clock, background } = this.#parts
     let best = -1
     let giveUpMs = clock.monotonicMs() + this.#leaseMs
-    while (clock.monotonicMs() < giveUpMs && this.#asks.size > 0) {
+    while (clock.monotonicMs() < giveUpMs && this.#asks.size > 0 && !background.signal.aborted) {
       const answer = await peers.call(member, { type: 'pull', ranges, sources }, { timeoutMs: CALL_TIMEOUT_MS })
       const { synced, keysDone } = expectAnswer(answer, 'pulled')
       if (synced.length === ranges.length) return true

@@ -144,7 +144,7 @@ export class PreparedCopies {
   async #compare(source: string, ranges: number[]): Promise<void> {
     const transfer = this.#parts.transfers.begin(source, ranges)
     try {
-      const { statuses } = await compareRanges(this.#parts, source, ranges, { onProgress: transfer.progress })
+      const { statuses } = await compareRanges(this.#parts, source, ranges, { onProgress: transfer.progress, signal: this.#parts.background.signal })
       for (const range of ranges) {
         // Synced only against a synced copy (design §6, safety of movement 1).
         if (statuses.get(range) === 'synced') this.#byRange.get(range)?.level.add(source)

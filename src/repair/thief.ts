@@ -42,7 +42,7 @@ export class Thief {
   }
 
   tick(): void {
-    if (this.#running || !this.#parts.topology.complete) return
+    if (this.#running || !this.#parts.topology.complete || this.#parts.background.signal.aborted) return
     this.#plan()
     if (this.#wanted.size === 0 && this.#asked.size === 0) return
     this.#running = true

@@ -33,6 +33,8 @@ export class HandlePool {
   readonly #maxOpen: number
   /** Files with a handle, least recently used first. */
   readonly #open = new Set<PooledFile>()
+  /** Resolved when a use ends, for those who wait for a handle. */
+  #released: PromiseWithResolvers<void> | undefined
 
   constructor(ports: { files: FileIo; log: Log }, maxOpen = MAX_OPEN_FILES) {
     this.#files = ports.files
@@ -56,7 +58,11 @@ export class HandlePool {
       return await work(handle)
     } finally {
       file.uses--
-      if (file.uses === 0) file.whenIdle?.()
+      if (file.uses === 0) {
+        file.whenIdle?.()
+        this.#released?.resolve()
+        this.#released = undefined
+      }
       if (this.#open.size > this.#maxOpen) void this.#closeIdle()
     }
   }
@@ -78,11 +84,22 @@ export class HandlePool {
         file.exists = true
         return handle
       } catch (error) {
-        if (isShortOfResources(error) && (await this.#closeIdle())) continue
+        if (isShortOfResources(error) && (await this.#makeRoom())) continue
         file.handle = undefined
         throw error
       }
     }
+  }
+
+  /** Closes a file, or waits for one to be let go. False when there is nothing to wait for. */
+  async #makeRoom(): Promise<boolean> {
+    if (await this.#closeIdle()) return true
+    let inUse = false
+    for (const file of this.#open) inUse ||= file.uses > 0
+    if (!inUse) return false
+    this.#released ??= Promise.withResolvers()
+    await this.#released.promise
+    return true
   }
 
   /** Closes the file that was used least recently and can be spared. False when there is none. */

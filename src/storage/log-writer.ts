@@ -32,6 +32,8 @@ export interface LogWriterInit {
   header: Uint8Array
   /** 0: the header is written with the first batch. */
   end: number
+  /** All of it survives a power cut, its name included. */
+  synced: boolean
   durability: Durability
   /** A batch was acknowledged and is not synced. */
   onUnsynced(): void
@@ -66,8 +68,9 @@ export class LogWriter {
     this.#init = init
     this.#written = init.end
     // A killed process may have left unsynced what it wrote: the first sync covers it.
-    this.#synced = 0
-    this.#entry = ports.dirSync.changed()
+    this.#synced = init.synced ? init.end : 0
+    this.#entrySynced = init.synced
+    this.#entry = init.synced ? 0 : ports.dirSync.changed()
     this.#tail = Math.max(init.end, FILE_HEADER_BYTES)
   }
 
@@ -97,7 +100,8 @@ export class LogWriter {
   /** Everything acknowledged when this is called survives a power cut. Throws `range-fenced`, or `overloaded` when it may be tried again. */
   async sync(): Promise<void> {
     const target = this.#written
-    while (this.#synced < target || (target > 0 && !this.#entrySynced)) {
+    // A refused batch may take `written` back below the target.
+    while (this.#synced < Math.min(target, this.#written) || (this.#written > 0 && !this.#entrySynced)) {
       if (this.#fenced) throw this.#refusal
       // A sync that is under way began before our last write, perhaps: then it takes another.
       this.#syncing ??= this.#syncOnce().finally(() => (this.#syncing = undefined))
@@ -152,7 +156,10 @@ export class LogWriter {
     try {
       await this.#pool.use(file, handle => {
         // The file may just have been created.
-        if (start === 0) this.#entry = this.#dirSync.changed()
+        if (start === 0) {
+          this.#entry = this.#dirSync.changed()
+          this.#entrySynced = false
+        }
         this.#touched = true
         return handle.write(buffers, start)
       })

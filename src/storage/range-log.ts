@@ -4,24 +4,21 @@
  * the index goes back to what it said before.
  */
 import type { Durability } from '../config.ts'
-import { CoterieError, isCoterieError } from '../errors.ts'
+import { CoterieError } from '../errors.ts'
 import type { FileIo, Log, Timers } from '../ports.ts'
 import type { CachedRecord, RecordCache } from './cache.ts'
 import type { DirSync } from './dir-sync.ts'
-import { codeOf, damaged, isShortOfResources, shortOfResources } from './faults.ts'
+import { codeOf } from './faults.ts'
 import { type HandlePool, PooledFile } from './handle-pool.ts'
 import type { IndexEntry, KeyIndex } from './index.ts'
 import { forEachLimit } from './limit.ts'
 import { LogWriter } from './log-writer.ts'
 import {
   align,
-  decodeHead,
-  decodeRecord,
   encodeFileHeader,
   encodeRecord,
   fileName,
   MAX_FILE_BYTES,
-  MAX_HEAD_BYTES,
   MAX_KEY_BYTES,
   MAX_VALUE_BYTES,
   RECORD_HEADER_BYTES,
@@ -29,6 +26,7 @@ import {
   sameBytes,
   shortFileId
 } from './record.ts'
+import { type Position, RecordReader, StaleEntry, unlessDamaged, untilFresh } from './record-reader.ts'
 
 /** A key and its position, the first 64 bits of its SHA-256. */
 export interface StoredKey {
@@ -66,6 +64,8 @@ export interface RangeLogInit {
   /** Bytes of the file, 0 for a new one: then nothing is on disk before the first put. */
   end: number
   exists: boolean
+  /** All of it survives a power cut, its name included. */
+  synced: boolean
 }
 
 /**
@@ -90,6 +90,7 @@ export class RangeLog {
   readonly #fileId32: number
   readonly #index: KeyIndex
   readonly #file: PooledFile
+  readonly #reader: RecordReader
   readonly #writer: LogWriter
   #liveBytes: number
   /** Records with their future offset, until they are written. */
@@ -107,11 +108,19 @@ export class RangeLog {
     this.#index = init.index
     this.#liveBytes = init.liveBytes
     this.#file = new PooledFile(this.path, init.exists)
+    this.#reader = new RecordReader(shared, {
+      id: init.id,
+      file: this.#file,
+      fileId32: this.#fileId32,
+      pending: this.#pending,
+      quarantine: (position, entry, detail) => this.#quarantine(position, entry, detail)
+    })
     this.#writer = new LogWriter(shared, {
       range: init.range,
       file: this.#file,
       header: encodeFileHeader(init),
       end: init.end,
+      synced: init.synced,
       durability: shared.durability,
       onUnsynced: () => shared.onUnsynced(this),
       onFence: error => shared.onFence(this, error)
@@ -138,24 +147,21 @@ export class RangeLog {
   async get(key: StoredKey): Promise<Uint8Array | undefined> {
     await this.#resolving.get(positionKey(key))
     if (this.#writer.refusal) throw this.#writer.refusal
-    return this.#untilFresh(() => this.#get(key))
+    return untilFresh(() => this.#get(key))
   }
 
   /** Every record at a position. Works on a fenced log too, to save what still verifies. */
   async lookup(hi: number, lo: number): Promise<CachedRecord[]> {
-    return this.#untilFresh(() => Promise.all(this.#index.find(hi, lo).map(entry => this.#record({ hi, lo }, entry))))
+    return untilFresh(() => Promise.all(this.#index.find(hi, lo).map(entry => this.#reader.record({ hi, lo }, entry))))
   }
 
   /** Keys after a position, in order; keys whose record is damaged are left out (and reported). */
-  async page(
-    after: { hi: number; lo: number } | undefined,
-    limit: number
-  ): Promise<{ keys: Uint8Array[]; next?: { hi: number; lo: number } }> {
-    return this.#untilFresh(async () => {
+  async page(after: Position | undefined, limit: number): Promise<{ keys: Uint8Array[]; next?: Position }> {
+    return untilFresh(async () => {
       const entries = this.#index.after(after, limit)
       const keys: (Uint8Array | undefined)[] = new Array(entries.length)
       await forEachLimit(entries.entries(), PAGE_READS, async ([i, entry]) => {
-        keys[i] = await unlessDamaged(this.#keyOf(entry, entry))
+        keys[i] = await unlessDamaged(this.#reader.key(entry, entry))
       })
       const last = entries.at(-1)
       const next = last && entries.length >= limit ? { next: { hi: last.hi, lo: last.lo } } : {}
@@ -174,7 +180,7 @@ export class RangeLog {
     // The common cases decide at once, so that puts take effect in the order of their calls.
     const known = before ? undefined : this.#knownEntry(key, entries)
     if (!before && known !== undefined) return this.#append(key, value, tag, known ?? undefined)
-    const resolved = (before ?? Promise.resolve()).then(() => this.#untilFresh(() => this.#findEntry(key)))
+    const resolved = (before ?? Promise.resolve()).then(() => untilFresh(() => this.#findEntry(key)))
     const appended = resolved.then(entry => ({ outcome: this.#append(key, value, tag, entry) }))
     const settled = appended.then(
       () => {},
@@ -222,7 +228,7 @@ export class RangeLog {
   #knownEntry(key: StoredKey, entries: IndexEntry[]): IndexEntry | null | undefined {
     let allKnown = true
     for (const entry of entries) {
-      const record = this.#inMemory(entry.offset)
+      const record = this.#reader.inMemory(entry.offset)
       if (record && sameBytes(record.key, key.bytes)) return entry
       if (!record) allKnown = false
     }
@@ -233,7 +239,7 @@ export class RangeLog {
   async #findEntry(key: StoredKey): Promise<IndexEntry | undefined> {
     for (const entry of this.#index.find(key.hi, key.lo)) {
       // A damaged one is out of the index now, and the put does not need it.
-      const other = await unlessDamaged(this.#keyOf(key, entry))
+      const other = await unlessDamaged(this.#reader.key(key, entry))
       if (other && sameBytes(other, key.bytes)) return entry
     }
     return undefined
@@ -244,7 +250,7 @@ export class RangeLog {
     let failure: unknown
     for (const entry of entries) {
       try {
-        const record = await this.#record(key, entry)
+        const record = await this.#reader.record(key, entry)
         if (sameBytes(record.key, key.bytes)) return record.value
       } catch (error) {
         if (error instanceof StaleEntry) throw error
@@ -256,17 +262,6 @@ export class RangeLog {
     // Only with keys that share a position: while one was read, a put may have moved or restored another.
     if (entries.length > 1 && !sameEntries(entries, this.#index.find(key.hi, key.lo))) throw new StaleEntry()
     return undefined
-  }
-
-  /** Runs `work` again as long as it stumbles over records that were replaced while it read them. */
-  async #untilFresh<T>(work: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await work()
-      } catch (error) {
-        if (!(error instanceof StaleEntry)) throw error
-      }
-    }
   }
 
   /** Takes effect before it returns; `replaced` must be the key's entry as the index has it now. */
@@ -325,61 +320,11 @@ export class RangeLog {
     return undefined
   }
 
-  #inMemory(offset: number): CachedRecord | undefined {
-    return this.#pending.get(offset) ?? this.#shared.cache.get(this.#id, offset)
-  }
-
-  /** The record behind an entry, checked. Throws `damaged`, and forgets the entry, when it does not check. */
-  async #record(position: { hi: number; lo: number }, entry: IndexEntry): Promise<CachedRecord> {
-    const known = this.#inMemory(entry.offset)
-    if (known) return known
-    const bytes = await this.#read(position, entry, entry.length)
-    const record = decodeRecord(bytes, entry.offset, this.#fileId32)
-    if (typeof record === 'string') throw this.#quarantine(position, entry, record)
-    this.#shared.cache.set(this.#id, entry.offset, record)
-    return record
-  }
-
-  /** The key alone, checked: a short read even when the value is long. */
-  async #keyOf(position: { hi: number; lo: number }, entry: IndexEntry): Promise<Uint8Array> {
-    const known = this.#inMemory(entry.offset)
-    if (known) return known.key
-    const bytes = await this.#read(position, entry, Math.min(entry.length, MAX_HEAD_BYTES))
-    const head = decodeHead(bytes, entry.offset, this.#fileId32)
-    if (typeof head === 'string') throw this.#quarantine(position, entry, head)
-    return bytes.slice(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + head.keyLength)
-  }
-
-  async #read(position: { hi: number; lo: number }, entry: IndexEntry, length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(length)
-    try {
-      const read = await this.#shared.pool.use(this.#file, handle => handle.read(bytes, entry.offset))
-      return bytes.subarray(0, read)
-    } catch (error) {
-      if (error instanceof CoterieError) throw error
-      if (isShortOfResources(error)) throw shortOfResources(this.path, error)
-      throw this.#quarantine(position, entry, `it cannot be read (${codeOf(error)})`, error)
-    }
-  }
-
-  #quarantine(position: { hi: number; lo: number }, entry: IndexEntry, detail: string, cause?: unknown): Error {
-    // A put replaced the record, or another reader found the same, while we read.
-    if (!this.#index.remove(position.hi, position.lo, entry.offset)) return new StaleEntry()
+  #quarantine(position: Position, entry: IndexEntry, detail: string): boolean {
+    if (!this.#index.remove(position.hi, position.lo, entry.offset)) return false
     this.#liveBytes -= entry.length
     this.#shared.onDamage(this, entry.offset, align(entry.length), detail)
-    return damaged(this.path, entry.offset, detail, cause)
-  }
-}
-
-/** What was read is not what the index points at any more. Never leaves this file. */
-class StaleEntry extends Error {}
-
-async function unlessDamaged<T>(result: Promise<T>): Promise<T | undefined> {
-  try {
-    return await result
-  } catch (error) {
-    if (isCoterieError(error, 'damaged')) return undefined
-    throw error
+    return true
   }
 }
 
@@ -387,7 +332,7 @@ function sameEntries(a: IndexEntry[], b: IndexEntry[]): boolean {
   return a.length === b.length && a.every((entry, i) => entry.offset === b[i]!.offset)
 }
 
-function positionKey(position: { hi: number; lo: number }): string {
+function positionKey(position: Position): string {
   return `${position.hi}:${position.lo}`
 }
 

@@ -12,7 +12,7 @@ import { CoterieError } from '../errors.ts'
 import type { Ports } from '../ports.ts'
 import { RecordCache } from './cache.ts'
 import { DirSync } from './dir-sync.ts'
-import { codeOf } from './faults.ts'
+import { codeOf, isShortOfResources, shortOfResources } from './faults.ts'
 import { HandlePool } from './handle-pool.ts'
 import { KeyIndex } from './index.ts'
 import { forEachLimit } from './limit.ts'
@@ -101,7 +101,8 @@ export class RangeStore {
 
   /**
    * Recovers every file. Torn tails are cut, bad records left out and reported, files with a bad header moved aside as
-   * `*.damaged`: nothing in them keeps a node from starting. Throws only when the directory cannot be made or read.
+   * `*.damaged`: nothing in them keeps a node from starting. Throws when the directory cannot be made or read, and
+   * `overloaded` when there is not one file handle to be had: to go on without the files would hide them behind new ones.
    */
   async open(): Promise<OpenReport> {
     const { files } = this.#ports
@@ -110,8 +111,14 @@ export class RangeStore {
     const parent = dir.slice(0, dir.lastIndexOf('/'))
     if (parent !== '') await files.syncDir(parent)
     const report: OpenReport = { ranges: [], keys: 0, bytes: 0, damages: [], tornBytes: 0 }
+    // Names that a killed process left unsynced: once for all of them.
+    if (this.#init.durability === 'disk') await files.syncDir(dir)
     const newest = this.#newestFiles(await files.list(dir))
-    await forEachLimit(newest, OPEN_CONCURRENCY, ([range, generation]) => this.#recover(range, generation, report))
+    const postponed: [number, number][] = []
+    await forEachLimit(newest, OPEN_CONCURRENCY, async ([range, generation]) => {
+      if (!(await this.#recover(range, generation, report, false))) postponed.push([range, generation])
+    })
+    for (const [range, generation] of postponed) await this.#recover(range, generation, report, true)
     for (const damage of report.damages) this.#damage(damage)
     const { keys, fileBytes } = this.totalStats()
     this.#open = true
@@ -137,7 +144,15 @@ export class RangeStore {
     }
     if (this.#logs.has(range)) return
     const generation = (this.#generations.get(range) ?? 0) + 1
-    this.#addLog({ range, generation, index: new KeyIndex(this.#init.q), liveBytes: 0, end: 0, exists: false })
+    this.#addLog({
+      range,
+      generation,
+      index: new KeyIndex(this.#init.q),
+      liveBytes: 0,
+      end: 0,
+      exists: false,
+      synced: false
+    })
   }
 
   /** The value of a key; undefined: there is none. Throws `damaged`, `range-fenced`, `overloaded`, `wrong-node`, `closed`. */
@@ -288,7 +303,8 @@ export class RangeStore {
     return newest
   }
 
-  async #recover(range: number, generation: number, report: OpenReport): Promise<void> {
+  /** False: for want of a file handle; worth another try when fewer are in use. `last`: then it throws. */
+  async #recover(range: number, generation: number, report: OpenReport, last: boolean): Promise<boolean> {
     const { files } = this.#ports
     const { dir, q, durability } = this.#init
     const file = `${dir}/${fileName(range, generation)}`
@@ -297,17 +313,20 @@ export class RangeStore {
       const found = await recoverLog(files, file, { range, q, generation, sync: durability === 'disk' })
       if (typeof found !== 'string') {
         const fileId = found.end > 0 ? found.fileId : undefined
-        const log = this.#addLog({ ...found, range, generation, fileId, exists: true })
+        const log = this.#addLog({ ...found, range, generation, fileId, exists: true, synced: durability === 'disk' })
         if (durability === 'interval' && found.end > 0) this.#syncer.dirty(log)
         for (const span of found.damages) report.damages.push({ range, file, ...span })
         report.tornBytes += found.tornBytes
-        return
+        return true
       }
       detail = `${found}; moved aside as ${await this.#moveAside(file)}`
     } catch (error) {
+      if (isShortOfResources(error) && last) throw shortOfResources(file, error)
+      if (isShortOfResources(error)) return false
       detail = `the file cannot be opened (${codeOf(error)}); left alone`
     }
     report.damages.push({ range, file, offset: 0, length: 0, detail })
+    return true
   }
 
   async #moveAside(file: string): Promise<string> {

@@ -23,7 +23,7 @@ import {
   type Step,
   whyNot
 } from './hello.ts'
-import { withDeadline } from './streams.ts'
+import { openStream, withDeadline } from './streams.ts'
 
 export const HELLO_PROTOCOL = '/coterie/hello/1'
 /** A whole exchange, and how long the other protocols wait for it. */
@@ -59,7 +59,7 @@ interface Entry {
   waiters: Set<{ resolve(caller: Caller): void; reject(error: Error): void }>
 }
 
-type ConnectionListener = (peerId: string, connected: boolean, connection: Connection) => void
+type ConnectionListener = (peer: Caller, connected: boolean, connection: Connection) => void
 
 export class Admission {
   readonly #init: AdmissionInit
@@ -157,7 +157,7 @@ export class Admission {
     let framed: FramedStream | undefined
     try {
       return await withDeadline(this.#init.timers, HELLO_TIMEOUT_MS, `the hello to ${peerId}`, async signal => {
-        const stream = await connection.newStream(HELLO_PROTOCOL, { signal, maxOutboundStreams: MAX_HELLO_STREAMS })
+        const stream = await openStream(connection, HELLO_PROTOCOL, MAX_HELLO_STREAMS, signal)
         framed = new FramedStream(stream, MAX_STEP_BYTES)
         const caller = await this.#introduce(framed, connection, peerId)
         // Only closes our half: whether the other side hears it changes nothing any more.
@@ -305,23 +305,24 @@ export class Admission {
     const connections = this.#admitted.get(peerId) ?? new Set()
     connections.add(connection)
     this.#admitted.set(peerId, connections)
-    connection.addEventListener('close', () => this.#closed(connection, peerId), { once: true })
+    connection.addEventListener('close', () => this.#closed(connection, caller), { once: true })
     for (const waiter of entry.waiters) waiter.resolve(caller)
     if (!this.#init.secret) this.#init.log.debug(`admitted ${peerId} without proof: the cluster is open`)
-    if (connections.size === 1) this.#tell(peerId, true, connection)
+    if (connections.size === 1) this.#tell(caller, true, connection)
     return caller
   }
 
-  #closed(connection: Connection, peerId: string): void {
+  #closed(connection: Connection, caller: Caller): void {
+    const { peerId } = caller
     const connections = this.#admitted.get(peerId)
     connections?.delete(connection)
     if (connections?.size !== 0) return
     this.#admitted.delete(peerId)
-    this.#tell(peerId, false, connection)
+    this.#tell(caller, false, connection)
   }
 
-  #tell(peerId: string, connected: boolean, connection: Connection): void {
-    for (const listener of this.#listeners) listener(peerId, connected, connection)
+  #tell(peer: Caller, connected: boolean, connection: Connection): void {
+    for (const listener of this.#listeners) listener(peer, connected, connection)
   }
 
   #failed(connection: Connection, peerId: string, error: unknown): void {

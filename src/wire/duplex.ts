@@ -46,7 +46,7 @@ export class FramedStream {
     this.#maxBytes = maxMessageBytes
     this.#reader = new FrameReader(maxMessageBytes)
     // A connection that dies closes the half too, but without `remoteCloseWrite`, and the stream with it.
-    this.#finished = stream.remoteWriteStatus === 'closed' && stream.status !== 'closed'
+    this.#finished = stream.remoteWriteStatus === 'closed' && (stream.status === 'open' || stream.status === 'closing')
     setPaused(stream, true)
     stream.addEventListener('message', event => this.#onMessage(event))
     stream.addEventListener('remoteCloseWrite', () => {

@@ -2,7 +2,7 @@
  * What js-libp2p's v3 streams leave to their users (measured in libp2p 3.3, utils 7.4): waiting until one may send again,
  * telling a stream that the other side ended from one whose connection died, deadlines as signals.
  */
-import type { Stream } from '@libp2p/interface'
+import type { Connection, Stream } from '@libp2p/interface'
 import { pEvent } from 'p-event'
 import { CoterieError } from '../errors.ts'
 import type { Timers } from '../ports.ts'
@@ -42,6 +42,21 @@ export function setPaused(stream: Stream, paused: boolean): void {
     // Resuming hands over what was buffered first, then tells the muxer, which throws when the connection has just died:
     // the stream's own `close` event is what says so.
   }
+}
+
+/** Opens a stream; one that was opened just when `signal` aborted is given up, not left behind. */
+export async function openStream(
+  connection: Connection,
+  protocol: string,
+  maxOutboundStreams: number,
+  signal: AbortSignal
+): Promise<Stream> {
+  const stream = await connection.newStream(protocol, { signal, maxOutboundStreams })
+  if (signal.aborted) {
+    stream.abort(signal.reason as Error)
+    throw signal.reason
+  }
+  return stream
 }
 
 /** Runs `work` with a signal that aborts after `timeoutMs` or with `signal`, whichever comes first. */

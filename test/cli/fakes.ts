@@ -179,6 +179,7 @@ export function fakeParts(cluster = new FakeCluster(), node: Partial<RunningNode
   const nodes: NodeOptions[] = []
   const running: RunningNode = Object.assign(Object.create(cluster) as RunningNode, {
     peerId: PEER,
+    info: (what: string) => cluster.info(what),
     addresses: () => ['/ip4/127.0.0.1/tcp/4999'],
     ready: async () => {},
     onFatal: () => {},

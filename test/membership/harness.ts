@@ -1,4 +1,6 @@
 /** Members on a manual clock, an in-memory network and in-memory files; rounds are driven by hand. */
+import { type MemberRecord, signRecord } from '../../src/membership/member-record.ts'
+import { MemberTable } from '../../src/membership/member-table.ts'
 import { Membership, type MembershipInit } from '../../src/membership/membership.ts'
 import type { Clock, Random, Signer, Timer, Timers } from '../../src/ports.ts'
 import { silentLog } from '../../src/runtime.ts'
@@ -36,7 +38,7 @@ export class ManualTime implements Clock, Timers {
     for (;;) {
       const next = this.#timers.toSorted((a, b) => a.at - b.at)[0]
       if (!next || next.at > end) break
-      this.now = next.at
+      this.now = Math.max(this.now, next.at)
       this.#fire(next)
     }
     this.now = end
@@ -122,4 +124,31 @@ export async function roundsUntil(
     await roundOfAll(nodes, time)
   }
   throw new Error(`not there after ${limit} rounds`)
+}
+
+export function recordOf(peerId: string, incarnation = 1, seq = 1, change: Partial<MemberRecord> = {}): MemberRecord {
+  return {
+    peerId,
+    incarnation,
+    seq,
+    instanceId: '00000000000000aa',
+    status: 'up',
+    addresses: [`/memory/${peerId}`],
+    zone: '',
+    capacity: 1,
+    load: { keys: 0, bytes: 0, opsPerSecond: 0 },
+    claims: [],
+    protocol: 1,
+    ...change
+  }
+}
+
+export const signedOf = (record: MemberRecord, cluster = CLUSTER) =>
+  signRecord(record, cluster, fakeSigner(record.peerId))
+
+export function tableOf(self: string, records: MemberRecord[] = []): MemberTable {
+  const table = new MemberTable(CLUSTER, fakeSigner(self))
+  table.publish(recordOf(self), signedOf(recordOf(self)))
+  for (const record of records) table.apply(signedOf(record))
+  return table
 }

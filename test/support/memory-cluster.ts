@@ -17,7 +17,13 @@ export interface MemoryNode {
 }
 
 /** Quick rounds, so that tests take seconds; the ratios are those of the defaults. */
-const QUICK: Partial<NodeSettings> = { gossipIntervalMs: 50, reconcileIntervalMs: 50, antiEntropyIntervalMs: 500, leaseMs: 3000, requestTimeoutMs: 3000 }
+const QUICK: Partial<NodeSettings> = {
+  gossipIntervalMs: 50,
+  reconcileIntervalMs: 50,
+  antiEntropyIntervalMs: 500,
+  leaseMs: 3000,
+  requestTimeoutMs: 3000
+}
 
 export class MemoryCluster {
   readonly hub = new MemoryHub()
@@ -39,7 +45,9 @@ export class MemoryCluster {
     this.#disks.set(name, files)
     await files.makeDir('d')
     const network = this.hub.network(signer.peerId)
-    const log = lineLog(process.env.COTERIE_TEST_LOG === undefined ? 'silent' : 'debug', line => console.error(name, line))
+    const log = lineLog(process.env.COTERIE_TEST_LOG === undefined ? 'silent' : 'debug', line =>
+      console.error(name, line)
+    )
     const node: Partial<MemoryNode> = { name, peerId: signer.peerId, network, files }
     node.core = new Core(
       { clock: systemClock, timers: systemTimers, random: systemRandom, signer, files, network, log },
@@ -89,11 +97,17 @@ export class MemoryCluster {
     await until(
       'the cluster settles',
       async () => {
-        const rings = nodes.map(({ core }) => core.topology.claims().map(({ owner, epoch }) => `${owner} ${epoch}`).join())
+        const rings = nodes.map(({ core }) =>
+          core.topology
+            .claims()
+            .map(({ owner, epoch }) => `${owner} ${epoch}`)
+            .join()
+        )
         if (new Set(rings).size !== 1) return false
         for (const { core, peerId } of nodes) {
           const stats = (await core.info('stats')) as Record<string, number>
-          if (!core.topology.complete || stats.copiesSyncing + stats.copiesFrozen + stats.rangesAskedFor > 0) return false
+          if (!core.topology.complete || stats.copiesSyncing + stats.copiesFrozen + stats.rangesAskedFor > 0)
+            return false
           const owned = core.topology.claims().filter(({ owner }) => owner === peerId).length
           if (owned < Math.floor(this.params.q / nodes.length) - 2) return false
         }

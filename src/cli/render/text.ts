@@ -87,7 +87,13 @@ const charWidth = (char: string): number => (char < '\u0300' ? 1 : ZERO_WIDTH.te
 /** A text without colours, cut to `width` columns with an ellipsis. */
 export function fit(text: string, width: number): string {
   if (displayWidth(text) <= width) return text
-  const [head = ''] = wrap(text, Math.max(1, width - 1))
+  let head = ''
+  let used = 1
+  for (const char of text) {
+    used += charWidth(char)
+    if (used > width) break
+    head += char
+  }
   return `${head}…`
 }
 

@@ -1,0 +1,86 @@
+/**
+ * Runs the tests: every file in a process of its own, under a time limit, two at a time; those with real node processes
+ * alone. `node test/run.ts [PATTERN]` runs the files whose path matches. Ends with `N passed, N failed`.
+ */
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join, relative } from 'node:path'
+
+const ROOT = join(import.meta.dirname, '..')
+const UVU = join(ROOT, 'node_modules', 'uvu', 'bin.js')
+/** A file that takes longer hangs. */
+const FILE_TIMEOUT_MS = 240_000
+const AT_ONCE = 2
+/** Real processes share two cores with nobody. */
+const ALONE = /^test\/(process|lan)\//
+
+interface Outcome {
+  file: string
+  passed: number
+  failed: number
+  skipped: number
+  output: string
+  seconds: number
+}
+
+function run(file: string): Promise<Outcome> {
+  return new Promise(resolve => {
+    const startMs = performance.now()
+    const pattern = `^${file.slice('test/'.length).replace(/[.\\/]/g, '\\$&')}$`
+    const child = spawn(process.execPath, [UVU, 'test', pattern], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    child.stdout.on('data', chunk => (output += chunk))
+    child.stderr.on('data', chunk => (output += chunk))
+    const limit = setTimeout(() => {
+      output += `\n${file} was stopped after ${FILE_TIMEOUT_MS} ms\n`
+      child.kill('SIGKILL')
+    }, FILE_TIMEOUT_MS)
+    child.on('close', code => {
+      clearTimeout(limit)
+      const count = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(output)?.[1] ?? 0)
+      const total = count('Total')
+      const passed = count('Passed')
+      const skipped = count('Skipped')
+      // A file that broke before its suites ran, or ran none, counts as one failure.
+      const failed = code === 0 && total > 0 ? total - passed - skipped : Math.max(1, total - passed - skipped)
+      resolve({ file, passed, failed, skipped, output, seconds: (performance.now() - startMs) / 1000 })
+    })
+  })
+}
+
+function report({ file, passed, failed, skipped, output, seconds }: Outcome): void {
+  const counts = `${passed} passed${failed > 0 ? `, ${failed} FAILED` : ''}${skipped > 0 ? `, ${skipped} skipped` : ''}`
+  console.log(`${failed > 0 ? '✗' : '✓'} ${file}  ${counts}  ${seconds.toFixed(1)} s`)
+  // What a test prints on purpose (tables, why it was skipped) is shown behind a bar; failures in full.
+  const shown = failed > 0 ? output : output.split('\n').filter(line => line.startsWith('| ') || line.startsWith('skipped:')).join('\n')
+  if (shown !== '') console.log(shown)
+}
+
+async function runAll(files: string[], atOnce: number): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  const queue = [...files]
+  const worker = async () => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      const outcome = await run(file)
+      report(outcome)
+      outcomes.push(outcome)
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+  return outcomes
+}
+
+const wanted = new RegExp(process.argv[2] ?? '')
+const files = readdirSync(join(ROOT, 'test'), { recursive: true, withFileTypes: true })
+  .filter(entry => entry.isFile() && entry.name.endsWith('.test.ts'))
+  .map(entry => relative(ROOT, join(entry.parentPath, entry.name)))
+  .filter(file => wanted.test(file))
+  .sort()
+const outcomes = [
+  ...(await runAll(files.filter(file => !ALONE.test(file)), AT_ONCE)),
+  ...(await runAll(files.filter(file => ALONE.test(file)), 1))
+]
+const sum = (name: 'passed' | 'failed' | 'skipped') => outcomes.reduce((total, outcome) => total + outcome[name], 0)
+if (sum('skipped') > 0) console.log(`${sum('skipped')} skipped`)
+console.log(`${sum('passed')} passed, ${sum('failed')} failed`)
+process.exitCode = sum('failed') > 0 || outcomes.length === 0 ? 1 : 0

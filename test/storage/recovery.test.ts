@@ -1,0 +1,284 @@
+/** What a store makes of files that a crash, a bad disk or a stranger has left. */
+import fc from 'fast-check'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { encodeFileHeader, recordBytes } from '../../src/storage/record.ts'
+import { FakeFiles } from '../support/fake-files.ts'
+import { bytesOf, DIR, FILE, filledStore, keyAt, openStore, Q, RANGE, textOf } from './helpers.ts'
+
+const test = suite('recovery')
+const HEADER = 40
+
+/** The bytes of a file with `count` keys, closed well, and where its records start. */
+async function goodFile(count: number) {
+  const files = new FakeFiles()
+  const { store, keys } = await filledStore(files, count)
+  await store.close()
+  const starts: number[] = []
+  let at = HEADER
+  for (let i = 0; i < count; i++) {
+    starts.push(at)
+    at += recordBytes(keys[i]!.bytes.length, bytesOf(`value-${i}`).length)
+  }
+  return { bytes: files.peek(FILE), keys, starts }
+}
+
+async function reopened(bytes: Uint8Array, name = FILE) {
+  const files = new FakeFiles()
+  files.set(name, bytes)
+  return { files, ...(await openStore(files)) }
+}
+
+test('a torn tail is cut at every byte, and writing goes on (failures 14)', async () => {
+  const { bytes, keys, starts } = await goodFile(4)
+  const last = starts[3]!
+  for (let length = last; length < bytes.length; length++) {
+    const { files, store, report } = await reopened(bytes.subarray(0, length))
+    assert.is(report.keys, 3, `cut at ${length}`)
+    assert.equal(report.damages, [])
+    assert.is(report.tornBytes, length - last)
+    assert.is(files.peek(FILE).length, last)
+    assert.is(await store.get(RANGE, keys[3]!), undefined)
+    await store.put(RANGE, keys[3]!, bytesOf('again'), 9)
+    await store.close()
+    const again = await openStore(files)
+    assert.is(textOf(await again.store.get(RANGE, keys[3]!)), 'again')
+    assert.is(again.report.tornBytes, 0)
+  }
+})
+
+test('a tail of zeros or noise after the last record is torn too', async () => {
+  const { bytes } = await goodFile(4)
+  for (const byte of [0, 0x7e, 0xff]) {
+    const tail = new Uint8Array(5003).fill(byte)
+    const { report, files } = await reopened(Buffer.concat([bytes, tail]))
+    assert.is(report.keys, 4)
+    assert.is(report.tornBytes, 5003)
+    assert.is(files.peek(FILE).length, bytes.length)
+  }
+})
+
+test('any flipped bit in the middle costs that record alone, and is reported (failures 15)', async () => {
+  const { bytes, keys, starts } = await goodFile(4)
+  const padding = (offset: number) => offset >= starts[1]! + 44 + 5 + 7
+  for (let offset = starts[1]!; offset < starts[2]!; offset++) {
+    const flipped = bytes.slice()
+    flipped[offset]! ^= 1 << (offset % 8)
+    const { files, store, report } = await reopened(flipped)
+    if (padding(offset)) {
+      assert.is(report.keys, 4)
+      continue
+    }
+    const [damage] = report.damages
+    assert.is(report.damages.length, 1, `flip at ${offset}`)
+    assert.is(damage!.file, FILE)
+    assert.is(damage!.range, RANGE)
+    assert.is(damage!.offset, starts[1])
+    assert.is(damage!.length, starts[2]! - starts[1]!)
+    assert.is(report.tornBytes, 0)
+    for (const i of [0, 2, 3]) assert.is(textOf(await store.get(RANGE, keys[i]!)), `value-${i}`)
+    assert.is(await store.get(RANGE, keys[1]!), undefined)
+    assert.is(files.peek(FILE).length, bytes.length, 'nothing is cut off')
+  }
+})
+
+test('whatever is done to a file: no crash, no wrong value, writing goes on', async () => {
+  const { bytes, keys } = await goodFile(12)
+  const hit = fc.record({ at: fc.nat(bytes.length - 1), noise: fc.uint8Array({ minLength: 1, maxLength: 90 }) })
+  await fc.assert(
+    fc.asyncProperty(fc.array(hit, { maxLength: 4 }), fc.nat(bytes.length), async (hits, length) => {
+      const broken = bytes.slice()
+      for (const { at, noise } of hits) broken.set(noise.subarray(0, bytes.length - at), at)
+      const { files, store } = await reopened(broken.subarray(0, length))
+      store.create(RANGE)
+      for (const [i, key] of keys.entries()) {
+        const value = await store.get(RANGE, key)
+        assert.ok(value === undefined || textOf(value) === `value-${i}`)
+      }
+      await store.put(RANGE, keys[0]!, bytesOf('new'), 1)
+      await store.close()
+      const again = await openStore(files)
+      assert.is(textOf(await again.store.get(RANGE, keys[0]!)), 'new')
+    }),
+    { numRuns: 150 }
+  )
+})
+
+test('an absurd length allocates nothing and costs one record (failures 16)', async () => {
+  const { bytes, starts } = await goodFile(3)
+  const broken = Buffer.from(bytes)
+  broken.writeUInt32LE(0xffffffff, starts[1]! + 4)
+  const { report } = await reopened(broken)
+  assert.is(report.keys, 2)
+  assert.match(report.damages[0]!.detail, 'absurd')
+})
+
+test('a record of another offset or another file is not believed (failures 17)', async () => {
+  const { bytes, starts, keys } = await goodFile(4)
+  const size = starts[1]! - starts[0]!
+  const misdirected = bytes.slice()
+  misdirected.copyWithin(starts[2]!, starts[0]!, starts[0]! + size)
+  const first = await reopened(misdirected)
+  assert.is(first.report.damages[0]!.offset, starts[2])
+  assert.match(first.report.damages[0]!.detail, 'another offset')
+  assert.is(await first.store.get(RANGE, keys[2]!), undefined)
+  const other = (await goodFile(4)).bytes
+  const foreign = bytes.slice()
+  foreign.set(other.subarray(starts[2]!, starts[3]!), starts[2]!)
+  const second = await reopened(foreign)
+  assert.match(second.report.damages[0]!.detail, 'another file')
+})
+
+test('a bad value larger than the reading window costs itself alone', async () => {
+  const files = new FakeFiles()
+  const { store } = await openStore(files)
+  store.create(RANGE)
+  for (let i = 0; i < 3; i++) await store.put(RANGE, keyAt(`big-${i}`, i), new Uint8Array(2_500_000).fill(i), i)
+  await store.close()
+  const good = await openStore(files)
+  assert.is(good.report.keys, 3)
+  await good.store.close()
+  files.poke(FILE, HEADER + 2_000_000, [99])
+  const { report } = await openStore(files)
+  assert.is(report.keys, 2)
+  assert.is(report.damages.length, 1)
+  assert.is(report.damages[0]!.offset, HEADER)
+})
+
+test('after damage to the record between, the newest of a key still wins, and an older one may come back', async () => {
+  const files = new FakeFiles()
+  const { store } = await openStore(files)
+  store.create(RANGE)
+  const key = keyAt('k', 1)
+  const starts: number[] = []
+  for (const value of ['one', 'two', 'six']) {
+    starts.push(Math.max(HEADER, store.stats(RANGE).fileBytes))
+    await store.put(RANGE, key, bytesOf(value), 1)
+  }
+  await store.put(RANGE, keyAt('other', 2), bytesOf('end'), 1)
+  await store.close()
+  files.poke(FILE, starts[1]! + 44, [0])
+  const second = await openStore(files)
+  assert.is(second.report.damages.length, 1)
+  assert.is(second.report.keys, 2)
+  assert.is(textOf(await second.store.get(RANGE, key)), 'six')
+  await second.store.close()
+  files.poke(FILE, starts[2]! + 44, [0])
+  const third = await openStore(files)
+  assert.is(third.report.keys, 2)
+  assert.is(textOf(await third.store.get(RANGE, key)), 'one')
+})
+
+test('a bad header, another range, another Q, a newer format: moved aside, reported, never deleted', async () => {
+  const { bytes } = await goodFile(3)
+  const fileId = bytes.slice(24, 32)
+  const header = (given: object) => {
+    const broken = bytes.slice()
+    broken.set(encodeFileHeader({ range: RANGE, q: Q, generation: 1, fileId, ...given }))
+    return broken
+  }
+  const bad = bytes.slice()
+  bad[3]! ^= 1
+  for (const broken of [bad, header({ range: 4 }), header({ q: 16 }), header({ generation: 2 }), new Uint8Array(500)]) {
+    const { files, store, report } = await reopened(broken)
+    assert.is(report.damages.length, 1)
+    assert.is(report.damages[0]!.range, RANGE)
+    assert.match(report.damages[0]!.detail, 'moved aside')
+    assert.equal(report.ranges, [])
+    assert.equal(files.paths(), [`${FILE}.damaged`])
+    assert.is(Buffer.compare(files.peek(`${FILE}.damaged`), broken), 0)
+    store.create(RANGE)
+    await store.put(RANGE, keyAt('k', 1), bytesOf('v'), 1)
+    assert.equal(files.paths(), [`${FILE}.damaged`, `${DIR}/0003-0000000002.log`])
+  }
+})
+
+test('an empty file or half a header is a creation cut short', async () => {
+  for (const length of [0, 1, 39]) {
+    const { files, store, report } = await reopened(new Uint8Array(length).fill(0x89))
+    assert.equal(report.damages, [])
+    assert.is(report.tornBytes, length)
+    assert.equal(report.ranges, [RANGE])
+    await store.put(RANGE, keyAt('k', 1), bytesOf('v'), 1)
+    await store.close()
+    const again = await openStore(files)
+    assert.is(textOf(await again.store.get(RANGE, keyAt('k', 1))), 'v')
+  }
+})
+
+test('strangers in the directory and older generations are left alone', async () => {
+  const { bytes } = await goodFile(3)
+  const files = new FakeFiles()
+  for (const name of ['notes.txt', '0003-0000000001.log.tmp', '0099-0000000001.log']) files.set(`${DIR}/${name}`, bytes)
+  files.set(FILE, bytes)
+  const newer = Buffer.from(bytes)
+  newer.set(encodeFileHeader({ range: RANGE, q: Q, generation: 2, fileId: bytes.slice(24, 32) }))
+  files.set(`${DIR}/0003-0000000002.log`, newer.subarray(0, HEADER))
+  const { report } = await openStore(files)
+  assert.equal(report.ranges, [RANGE])
+  assert.is(report.keys, 0)
+  assert.is(files.paths().length, 5)
+})
+
+test('pages that the disk cannot read are damage, never a torn tail', async () => {
+  const { bytes, keys } = await goodFile(4)
+  const files = new FakeFiles()
+  files.set(FILE, bytes)
+  files.fail('read', 'EIO', { times: Number.POSITIVE_INFINITY, path: /0003/ })
+  const dead = await openStore(files)
+  assert.is(dead.report.damages.length, 1)
+  files.heal()
+  assert.is(files.peek(FILE).length, bytes.length, 'nothing is cut off')
+  const { store, report } = await openStore(files)
+  assert.is(report.keys, 4)
+  assert.is(textOf(await store.get(RANGE, keys[3]!)), 'value-3')
+})
+
+test('a file that cannot be opened does not stop the others', async () => {
+  const { bytes } = await goodFile(4)
+  const files = new FakeFiles()
+  files.set(FILE, bytes)
+  files.fail('open', 'EACCES')
+  const { store, report } = await openStore(files)
+  assert.match(report.damages[0]!.detail, 'EACCES')
+  assert.equal(report.ranges, [])
+  store.create(RANGE)
+  await store.put(RANGE, keyAt('k', 1), bytesOf('v'), 1)
+  assert.is(Buffer.compare(files.peek(FILE), bytes), 0)
+})
+
+test('damage that a read finds is set aside and reported; the rest stays, and a put mends it', async () => {
+  const files = new FakeFiles()
+  const { store, keys } = await filledStore(files, 4)
+  const found: string[] = []
+  store.onDamage(damage => found.push(`${damage.range} ${damage.file} ${damage.offset} ${damage.length}`))
+  const second = HEADER + recordBytes(5, 7)
+  files.poke(FILE, second + 44 + 5, [0])
+  const outcomes = await Promise.allSettled([store.get(RANGE, keys[1]!), store.get(RANGE, keys[1]!)])
+  assert.ok(outcomes.some(outcome => outcome.status === 'rejected' && outcome.reason.code === 'damaged'))
+  assert.equal(found, [`${RANGE} ${FILE} ${second} ${recordBytes(5, 7)}`], 'once')
+  assert.is(await store.get(RANGE, keys[1]!), undefined)
+  assert.is(store.stats(RANGE).keys, 3)
+  assert.is(textOf(await store.get(RANGE, keys[2]!)), 'value-2')
+  await store.put(RANGE, keys[1]!, bytesOf('mended'), 1)
+  assert.is(textOf(await store.get(RANGE, keys[1]!)), 'mended')
+  files.fail('read', 'EIO')
+  let code: unknown
+  await store.get(RANGE, keys[2]!).catch(error => (code = error.code))
+  assert.is(code, 'damaged')
+  assert.is(found.length, 2)
+  assert.is(store.state(RANGE), 'open')
+})
+
+test('a put over a damaged record of its own key, and a page over one', async () => {
+  const files = new FakeFiles()
+  const { store, keys } = await filledStore(files, 4)
+  files.poke(FILE, HEADER + 44, [0])
+  assert.equal((await store.page(RANGE, undefined, 10)).keys.map(textOf), ['key-1', 'key-2', 'key-3'])
+  files.poke(FILE, HEADER + recordBytes(5, 7) + 44, [0])
+  await store.put(RANGE, keys[1]!, bytesOf('new'), 1)
+  assert.is(textOf(await store.get(RANGE, keys[1]!)), 'new')
+  assert.is(store.stats(RANGE).keys, 3)
+})
+
+test.run()
