@@ -5,7 +5,7 @@ import type { Log, Timers } from './ports.ts'
 export class Background {
   readonly #log: Log
   readonly #timers: Timers
-  readonly #running = new Set<Promise<void>>()
+  readonly #running = new Map<Promise<void>, string>()
   readonly #stopping = new AbortController()
 
   constructor({ log, timers }: { log: Log; timers: Timers }) {
@@ -18,8 +18,11 @@ export class Background {
     return this.#stopping.signal
   }
 
-  get size(): number {
-    return this.#running.size
+  /** What runs now, and how many of each. */
+  list(): Record<string, number> {
+    const counts: Record<string, number> = {}
+    for (const what of this.#running.values()) counts[what] = (counts[what] ?? 0) + 1
+    return counts
   }
 
   /** Failures are logged, not thrown: the operation that started this has been answered already. */
@@ -30,14 +33,14 @@ export class Background {
         error => this.#log.debug(`${what} failed`, { error: String(error) })
       )
       .finally(() => this.#running.delete(done))
-    this.#running.add(done)
+    this.#running.set(done, what)
   }
 
   /** Gives up what may take long, and resolves when all has ended, or after `limitMs`: what is cut then is done again by repair. */
   async stop(limitMs: number): Promise<void> {
     this.#stopping.abort(new CoterieError('closed', 'the node is stopping'))
     const all = async () => {
-      while (this.#running.size > 0) await Promise.all(this.#running)
+      while (this.#running.size > 0) await Promise.all(this.#running.keys())
     }
     const limit = new AbortController()
     await Promise.race([all(), this.#timers.sleep(limitMs, limit.signal).catch(() => undefined)])

@@ -27,6 +27,8 @@ import { RangeStore } from './storage/range-store.ts'
 import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
 
+/** Gossip rounds without a new member after which a joiner works out its share. */
+const SETTLE_ROUNDS = 2
 /** How long work behind answers may hold up a stop. */
 const STOP_MS = 3000
 
@@ -104,7 +106,7 @@ export class Core {
     this.#prepared = new PreparedCopies(parts, { leaseMs })
     this.#keeper = new CopyKeeper({ ...parts, prepared: this.#prepared })
     this.#handover = new Handover({ ...parts, mayOwn: peerId => this.#mayOwn(peerId) }, { leaseMs })
-    this.#thief = new Thief({ ...parts, shareholders: () => this.#shareholders() })
+    this.#thief = new Thief({ ...parts, shareholders: () => this.#shareholders() }, { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs })
     this.#antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
     const coordinator = new Coordinator(parts, { settings })
     const moving = { keeper: this.#keeper, mirrors: this.#mirrors, prepared: this.#prepared, handover: this.#handover, thief: this.#thief }

@@ -1,4 +1,5 @@
 /** The JSON documents behind `members`, `ring`, `where`, `stats` and `transfers` (docs: the command's `--json` shapes). */
+import type { Background } from './background.ts'
 import type { Coordinator } from './coordinator/coordinator.ts'
 import { expectAnswer, type Peers } from './coordinator/peers.ts'
 import type { Dispatch } from './dispatch.ts'
@@ -17,6 +18,7 @@ import type { RangeStore } from './storage/range-store.ts'
 import type { Topology } from './topology.ts'
 
 export interface InfoParts {
+  background: Background
   peers: Peers
   topology: Topology
   membership: Membership
@@ -128,7 +130,8 @@ export class Info {
       keysReceived: transfers.keysReceived,
       antiEntropy: antiEntropy.stats(),
       gossip: membership.stats(),
-      syncLagMs: store.syncLagMs()
+      syncLagMs: store.syncLagMs(),
+      background: this.#parts.background.list()
     }
   }
 }

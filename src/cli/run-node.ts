@@ -47,11 +47,10 @@ export const NODE_FLAGS: Flags = {
   'stop-with-stdin': { type: 'boolean', help: 'stop when standard input ends (for a parent process)' }
 }
 
-/** Saves the cluster's secret into a directory that has none. Throws `refused` when it belongs to another cluster. */
-export async function adoptSecret(dir: string, secret: Secret): Promise<void> {
+/** Throws `refused` when the directory belongs to another cluster than this secret. */
+async function checkSameCluster(dir: string, secret: Secret): Promise<void> {
   const present = await readSecret(dir)
-  if (!present) return await writeSecret(dir, secret)
-  if (formatSecret(present) === formatSecret(secret)) return
+  if (!present || formatSecret(present) === formatSecret(secret)) return
   throw new CoterieError(
     'refused',
     present.clusterId === secret.clusterId
@@ -75,10 +74,15 @@ export async function prepareDirectory(
         'joins one, or give --seed MULTIADDR with --secret-file F'
     )
   }
+  // Before the lock as well: on a directory in use, the wrong cluster is the better thing to tell.
+  if (secret) await checkSameCluster(dir, secret)
   await makeDirectory(dir)
   const lock = await lockDirectory(dir)
   try {
-    if (secret) await adoptSecret(dir, secret)
+    if (secret) {
+      await checkSameCluster(dir, secret)
+      await writeSecret(dir, secret)
+    }
     const config = await readConfig(dir)
     if (carried && !config.founder) {
       await updateConfig(dir, { seeds: [...new Set([...(config.seeds ?? []), ...carried.seeds])] })

@@ -14,6 +14,8 @@ import type { Topology } from '../topology.ts'
 const CALL_TIMEOUT_MS = 5000
 /** A new member that could not copy is left alone for this long, and other ranges go first. */
 const SET_ASIDE_MS = 3000
+/** A copy that gains nothing for this long is not waited for any more (failures 48). */
+const HEADWAY_MS = 10_000
 
 interface Ask {
   to: string
@@ -101,9 +103,10 @@ export class Handover {
     const effects = flipEffects(view, flips)
     const preparations = this.#preparations(effects)
     if (preparations === undefined) return false
-    const ready = await Promise.all(preparations.map(preparation => this.#prepare(preparation)))
-    if (!ready.every(Boolean)) return false
+    const ready = await Promise.all(preparations.map(preparation => this.#prepare(preparation, () => this.#unchanged(effects))))
+    // Another owner's flip came between: what was prepared may not be what is needed now.
     if (!this.#unchanged(effects)) return true
+    if (!ready.every(Boolean)) return false
     await this.#grant(flips, effects)
     return true
   }
@@ -170,32 +173,36 @@ export class Handover {
    * Copy, seal the mirrors, and ask once more: what the member says after the seal cannot be undone by a lost mirror.
    * False when the member makes no headway; it is set aside then.
    */
-  async #prepare({ member, sources, ranges }: Preparation): Promise<boolean> {
+  async #prepare({ member, sources, ranges }: Preparation, stillWanted: () => boolean): Promise<boolean> {
     const { peers, log } = this.#parts
     try {
-      if (!(await this.#pull(member, sources, ranges))) return false
+      if (!(await this.#pull(member, sources, ranges, stillWanted))) return this.#setMemberAside(member)
       for (const source of sources) await peers.call(source, { type: 'seal', ranges, member }, { timeoutMs: CALL_TIMEOUT_MS })
-      if (await this.#pull(member, sources, ranges)) return true
+      if (await this.#pull(member, sources, ranges, stillWanted)) return true
     } catch (error) {
       log.debug('a new member of a preference list is not ready', { member, ranges: ranges.length, error: String(error) })
     }
+    return this.#setMemberAside(member)
+  }
+
+  #setMemberAside(member: string): false {
     this.#setAside.set(member, this.#parts.clock.monotonicMs() + SET_ASIDE_MS)
     return false
   }
 
-  /** Calls until all is synced, as long as there is headway and somebody still asks. */
-  async #pull(member: string, sources: string[], ranges: number[]): Promise<boolean> {
+  /** Calls until all is synced, as long as there is headway and the plan holds. */
+  async #pull(member: string, sources: string[], ranges: number[], stillWanted: () => boolean): Promise<boolean> {
     const { peers, clock, background } = this.#parts
     let best = -1
-    let giveUpMs = clock.monotonicMs() + this.#leaseMs
-    while (clock.monotonicMs() < giveUpMs && this.#asks.size > 0 && !background.signal.aborted) {
+    let giveUpMs = clock.monotonicMs() + HEADWAY_MS
+    while (clock.monotonicMs() < giveUpMs && this.#asks.size > 0 && stillWanted() && !background.signal.aborted) {
       const answer = await peers.call(member, { type: 'pull', ranges, sources }, { timeoutMs: CALL_TIMEOUT_MS })
       const { synced, keysDone } = expectAnswer(answer, 'pulled')
       if (synced.length === ranges.length) return true
       const headway = synced.length * 1e9 + keysDone
       if (headway <= best) continue
       best = headway
-      giveUpMs = clock.monotonicMs() + this.#leaseMs
+      giveUpMs = clock.monotonicMs() + HEADWAY_MS
     }
     return false
   }

@@ -12,6 +12,7 @@ import { CoterieError } from '../errors.ts'
 import type { Answer } from '../messages.ts'
 import type { Clock } from '../ports.ts'
 import type { Replicas } from '../replica/replicas.ts'
+import type { Topology } from '../topology.ts'
 
 /** How long a write waits for a mirror: below any client's deadline, above a slow disk's hiccup. */
 const MIRROR_TIMEOUT_MS = 2000
@@ -25,19 +26,29 @@ export class Mirrors {
   readonly #clock: Clock
   readonly #peers: Peers
   readonly #replicas: Replicas
+  readonly #topology: Topology
   readonly #leaseMs: number
   readonly #byRange = new Map<number, Map<string, Mirror>>()
 
-  constructor(parts: { clock: Clock; peers: Peers; replicas: Replicas }, init: { leaseMs: number }) {
+  constructor(
+    parts: { clock: Clock; peers: Peers; replicas: Replicas; topology: Topology },
+    init: { leaseMs: number }
+  ) {
     this.#clock = parts.clock
     this.#peers = parts.peers
     this.#replicas = parts.replicas
+    this.#topology = parts.topology
     this.#leaseMs = init.leaseMs
   }
 
   /** Begins or renews mirrors for `member`. */
   mirror(member: string, ranges: number[]): Answer {
-    const answer = { type: 'mirrored' as const, continued: [] as number[], started: [] as number[], absent: [] as number[] }
+    const answer = {
+      type: 'mirrored' as const,
+      continued: [] as number[],
+      started: [] as number[],
+      absent: [] as number[]
+    }
     const untilMs = this.#clock.monotonicMs() + this.#leaseMs
     for (const range of ranges) {
       if (this.#replicas.status(range) !== 'synced') {
@@ -68,7 +79,9 @@ export class Mirrors {
   send(range: number, key: Uint8Array, state: Uint8Array): Promise<void> | undefined {
     const members = this.#byRange.get(range)
     if (members === undefined) return undefined
-    const sends = [...members.keys()].filter(member => this.#live(range, member) !== undefined).map(member => this.#sendTo(member, range, key, state))
+    const sends = [...members.keys()]
+      .filter(member => this.#live(range, member) !== undefined && !this.#moved(range, member))
+      .map(member => this.#sendTo(member, range, key, state))
     return sends.length === 0 ? undefined : Promise.all(sends).then(() => undefined)
   }
 
@@ -87,9 +100,22 @@ export class Mirrors {
     return size
   }
 
+  /**
+   * The movement is over and this copy stayed on the list: the new member gets its writes as any other member does, and an
+   * ack from here counts for this copy alone. Waiting on would make one dead member fail both acks until the lease ends.
+   */
+  #moved(range: number, member: string): boolean {
+    const { view } = this.#topology
+    return view.isMember(range, member) && view.isMember(range, this.#peers.self)
+  }
+
   async #sendTo(member: string, range: number, key: Uint8Array, state: Uint8Array): Promise<void> {
     try {
-      const answer = await this.#peers.call(member, { type: 'merge', range, key, state }, { timeoutMs: MIRROR_TIMEOUT_MS })
+      const answer = await this.#peers.call(
+        member,
+        { type: 'merge', range, key, state },
+        { timeoutMs: MIRROR_TIMEOUT_MS }
+      )
       // A member that has given its copy up comes back, if ever, with a syncing one, which is compared before it counts.
       if (answer.type !== 'merged') this.#byRange.get(range)?.delete(member)
     } catch (error) {

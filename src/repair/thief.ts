@@ -29,11 +29,16 @@ export class Thief {
   readonly #parts: ThiefParts
   readonly #wanted = new Map<number, string>()
   readonly #refused = new Map<number, number>()
+  readonly #settleMs: number
   #asked = new Set<string>()
   #running = false
+  #known = ''
+  #knownSinceMs = 0
 
-  constructor(parts: ThiefParts) {
+  /** `settleMs`: how long the members must have been the same before shares are worked out. */
+  constructor(parts: ThiefParts, init: { settleMs: number }) {
     this.#parts = parts
+    this.#settleMs = init.settleMs
   }
 
   /** Ranges asked for and not granted yet. */
@@ -43,10 +48,28 @@ export class Thief {
 
   tick(): void {
     if (this.#running || !this.#parts.topology.complete || this.#parts.background.signal.aborted) return
-    this.#plan()
+    if (this.#settled()) this.#plan()
     if (this.#wanted.size === 0 && this.#asked.size === 0) return
     this.#running = true
     this.#parts.background.run('asking for ranges', this.#ask())
+  }
+
+  /**
+   * Several nodes that start at once hear of one another within a few rounds; planning before that would move ranges
+   * that have to move again.
+   */
+  #settled(): boolean {
+    const nowMs = this.#parts.clock.monotonicMs()
+    const members = this.#parts
+      .shareholders()
+      .map(({ peerId }) => peerId)
+      .sort()
+      .join()
+    if (members !== this.#known) {
+      this.#known = members
+      this.#knownSinceMs = nowMs
+    }
+    return nowMs - this.#knownSinceMs >= this.#settleMs
   }
 
   /** Keeps to what it asked for while that makes sense, so that owners do not copy for nothing. */

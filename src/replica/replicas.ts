@@ -37,12 +37,19 @@ export interface Written {
   stored: Promise<void>
 }
 
-/** Sends a write on to the nodes that mirror this copy; undefined when there are none (`repair/mirrors.ts`). */
-export type MirrorHook = (range: number, key: Uint8Array, state: Uint8Array) => Promise<void> | undefined
+/** Sends a write on to the nodes that mirror this copy, `except` the one it came from; undefined when there are none (`repair/mirrors.ts`). */
+export type MirrorHook = (range: number, key: Uint8Array, state: Uint8Array, except?: string) => Promise<void> | undefined
 
 interface Actor {
   id: string
   counter: number
+}
+
+/** The newest append of a key that has not settled. */
+interface Appending {
+  tag: number
+  /** Rejects with what the storage said. */
+  done: Promise<void>
 }
 
 export class Replicas {
@@ -55,6 +62,11 @@ export class Replicas {
   readonly #actors = new Map<number, Actor>()
   readonly #sums = new Map<number, BucketSums>()
   readonly #damages = new Map<number, number>()
+  /**
+   * By position. While one is here and the index does not show its tag, the storage has refused it or still looks for its
+   * place: a write that built on what the index shows would cover the dot of the one before without holding its value.
+   */
+  readonly #appending = new Map<string, Appending>()
   /** Set by the node when it is composed: the replica itself knows no network. */
   mirror: MirrorHook = () => undefined
 
@@ -77,20 +89,21 @@ export class Replicas {
     return this.#copies.status(range)
   }
 
-  /** Makes an empty, syncing copy where there is none. */
+  /** Makes an empty, syncing copy where there is none; thaws a frozen one (design §6.4). */
   async create(ranges: number[]): Promise<void> {
-    const missing = ranges.filter(range => this.#copies.status(range) === 'none')
-    for (const range of missing) this.#store.create(range)
-    await this.#copies.set(missing, 'syncing')
+    for (const range of ranges) this.#store.create(range)
+    const waking = ranges.filter(range => ['none', 'frozen'].includes(this.#copies.status(range)))
+    await this.#copies.set(waking, 'syncing')
   }
 
   /** Unlinks a copy. The caller has proof that every member of the preference list holds what it held (design §6.4). */
   async drop(range: number): Promise<void> {
-    // The mark goes first: a crash in between leaves a syncing copy, not a synced empty one.
-    await this.#copies.set([range], 'none')
-    this.#actors.delete(range)
-    this.#sums.delete(range)
-    await this.#store.drop(range)
+    // The mark on disk goes first: a crash in between leaves a syncing copy, not a synced empty one.
+    if (this.#copies.status(range) === 'synced') await this.#copies.set([range], 'frozen')
+    // All in one turn: a copy that is made anew meanwhile must not lose its log to this drop.
+    const marked = this.#copies.set([range], 'none')
+    this.#forget(range)
+    await Promise.all([marked, this.#store.drop(range)])
   }
 
   /** True when the range's file failed and takes nothing any more. */
@@ -108,7 +121,7 @@ export class Replicas {
     const stored = storedKey(key)
     for (;;) {
       const { state, tag } = await this.#current(range, stored)
-      if (this.#store.tagOf(range, stored) !== tag) continue
+      if (!this.#isCurrent(range, stored, tag)) continue
       this.#mustTakeWrites(range)
       const nowMs = this.#clock.wallMs()
       const actor = this.#actor(range)
@@ -123,26 +136,34 @@ export class Replicas {
       })
       const bytes = encodeState(result.state)
       if (!result.repeated) actor.counter++
-      const appended = result.repeated ? Promise.resolve() : this.#append(range, stored, result.state, bytes, tag)
-      return { state: result.state, bytes, dot: result.dot, replaced: result.replaced, stored: this.#acknowledged(range, key, bytes, appended) }
+      // A repeated write is no better stored than the first one, which may still be on its way to the disk.
+      const appended = result.repeated ? this.#appending.get(nameOf(stored))?.done : this.#append(range, stored, result.state, bytes, tag)
+      const acknowledged = this.#acknowledged(this.mirror(range, key, bytes), appended)
+      // A caller that is no longer on the list does not wait for it, which must not end the process.
+      acknowledged.catch(() => undefined)
+      return { state: result.state, bytes, dot: result.dot, replaced: result.replaced, stored: acknowledged }
     }
   }
 
-  /** Takes in another replica's state of a key. Resolves when it is held as `durability` says and mirrored; true if it was news. */
-  async merge(range: number, key: Uint8Array, incoming: Uint8Array): Promise<boolean> {
+  /**
+   * Takes in another replica's state of a key. Resolves when it is held as `durability` says and mirrored, though not back
+   * to `from`: two nodes that mirror each other would pass it on for ever. True if it was news.
+   */
+  async merge(range: number, key: Uint8Array, incoming: Uint8Array, from?: string): Promise<boolean> {
     const stored = storedKey(key)
     const theirs = decodeState(incoming)
     for (;;) {
       const { state: ours, tag } = await this.#current(range, stored)
-      if (this.#store.tagOf(range, stored) !== tag) continue
+      if (!this.#isCurrent(range, stored, tag)) continue
       this.#mustTakeWrites(range)
       const merged = ours === undefined ? theirs : merge(ours, theirs, this.#clock.wallMs())
       if (ours !== undefined && sameVersions(ours, merged)) {
-        await this.#acknowledged(range, key, incoming, Promise.resolve())
+        await this.#acknowledged(this.mirror(range, key, incoming, from), this.#appending.get(nameOf(stored))?.done)
         return false
       }
       const bytes = ours === undefined ? incoming : encodeState(merged)
-      await this.#acknowledged(range, key, bytes, this.#append(range, stored, merged, bytes, tag))
+      const appended = this.#append(range, stored, merged, bytes, tag)
+      await this.#acknowledged(this.mirror(range, key, bytes, from), appended)
       return true
     }
   }
@@ -189,9 +210,9 @@ export class Replicas {
     return { keys, done: false }
   }
 
-  /** Everything acknowledged in these ranges survives a power cut once this resolves. */
+  /** Everything acknowledged in these ranges survives a power cut once this resolves. Throws `range-fenced`. */
   async sync(ranges: number[]): Promise<void> {
-    for (const range of ranges) if (this.#store.state(range) === 'open') await this.#store.sync(range)
+    for (const range of ranges) if (this.#store.state(range) !== 'absent') await this.#store.sync(range)
   }
 
   /** Copies that may have forgotten something mint under new names from now on (design §7: no dot is ever reused). */
@@ -220,7 +241,16 @@ export class Replicas {
     return actor
   }
 
+  /** What the next write of a key builds on: nothing has changed it, and no append of it is in doubt. In the same turn as the append. */
+  #isCurrent(range: number, key: StoredKey, tag: number | undefined): boolean {
+    const appending = this.#appending.get(nameOf(key))
+    return this.#store.tagOf(range, key) === tag && (appending === undefined || appending.tag === tag)
+  }
+
   async #current(range: number, key: StoredKey): Promise<{ state: KeyState | undefined; tag: number | undefined }> {
+    const appending = this.#appending.get(nameOf(key))
+    // Its failure is told to whoever appended.
+    if (appending !== undefined && appending.tag !== this.#store.tagOf(range, key)) await appending.done.catch(() => undefined)
     const tag = this.#store.tagOf(range, key)
     if (tag === undefined) return { state: undefined, tag }
     const bytes = await this.#get(range, key)
@@ -240,22 +270,34 @@ export class Replicas {
   #append(range: number, key: StoredKey, state: KeyState, bytes: Uint8Array, oldTag: number | undefined): Promise<void> {
     const tag = stateTag(state)
     const appended = this.#store.put(range, key, bytes, tag)
-    const sums = this.#sums.get(range)
-    if (sums !== undefined) {
-      if (oldTag !== undefined) sums.remove(key.hi, key.lo, oldTag)
-      sums.add(key.hi, key.lo, tag)
+    const inPlace = this.#store.tagOf(range, key) === tag
+    if (inPlace) this.#sumUp(range, key, oldTag, tag)
+    else this.#sums.delete(range)
+    const name = nameOf(key)
+    const settle = () => {
+      if (this.#appending.get(name) === appending) this.#appending.delete(name)
+      if (!inPlace) this.#sums.delete(range)
     }
-    return appended.catch(error => {
+    const done = appended.then(settle, error => {
+      settle()
       // The copy has given up a state that it had shown: its sums are stale, and its actor may have minted what it no longer knows.
       this.#forget(range)
       throw error
     })
+    const appending: Appending = { tag, done }
+    this.#appending.set(name, appending)
+    return done
   }
 
-  async #acknowledged(range: number, key: Uint8Array, bytes: Uint8Array, appended: Promise<void>): Promise<void> {
-    const mirrored = this.mirror(range, key, bytes)
-    if (mirrored === undefined) return appended
-    await Promise.all([appended, mirrored])
+  #sumUp(range: number, key: StoredKey, oldTag: number | undefined, tag: number): void {
+    const sums = this.#sums.get(range)
+    if (sums === undefined) return
+    if (oldTag !== undefined) sums.remove(key.hi, key.lo, oldTag)
+    sums.add(key.hi, key.lo, tag)
+  }
+
+  async #acknowledged(mirrored: Promise<void> | undefined, appended: Promise<void> | undefined): Promise<void> {
+    await (mirrored === undefined ? appended : Promise.all([appended, mirrored]))
   }
 
   #forget(range: number): void {
@@ -277,6 +319,8 @@ export function storedKey(key: Uint8Array): StoredKey {
   const { hi, lo } = positionOf(key)
   return { bytes: key, hi, lo }
 }
+
+const nameOf = ({ hi, lo }: StoredKey): string => `${hi}:${lo}`
 
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 

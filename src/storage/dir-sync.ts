@@ -1,4 +1,6 @@
-/** Directory syncs, shared: hundreds of range files may be made at once, and one sync covers all made before it began. */
+/**
+ * Directory syncs, shared: hundreds of range files may be made at once, and one sync covers all made before it began.
+ */
 import type { FileIo } from '../ports.ts'
 
 export class DirSync {

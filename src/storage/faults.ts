@@ -45,7 +45,7 @@ export function fenced(range: number, what: string, path: string, cause: unknown
 export function damaged(path: string, offset: number, detail: string, cause?: unknown): CoterieError {
   return new CoterieError(
     'damaged',
-    `the record at offset ${offset} of ${path} does not check: ${detail}; it is set aside, to be fetched from a replica`,
+    `the record at offset ${offset} of ${path} does not check: ${detail}; it is set aside until a replica mends it`,
     { cause }
   )
 }

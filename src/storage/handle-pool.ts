@@ -33,8 +33,10 @@ export class HandlePool {
   readonly #maxOpen: number
   /** Files with a handle, least recently used first. */
   readonly #open = new Set<PooledFile>()
-  /** Resolved when a use ends, for those who wait for a handle. */
-  #released: PromiseWithResolvers<void> | undefined
+  /** Handles open, or being opened or closed. */
+  #handles = 0
+  /** Resolved when a use, an opening or a closing ends, for those who wait for a handle. */
+  #change: PromiseWithResolvers<void> | undefined
 
   constructor(ports: { files: FileIo; log: Log }, maxOpen = MAX_OPEN_FILES) {
     this.#files = ports.files
@@ -46,7 +48,10 @@ export class HandlePool {
     return this.#open.size
   }
 
-  /** Runs `work` on the file's handle, opening (or creating) it first. Throws what opening or `work` throws, or `closed`. */
+  /**
+   * Runs `work` on the file's handle, opening (or creating) it first. Throws what opening or `work` throws, or
+   * `closed`.
+   */
   async use<T>(file: PooledFile, work: (handle: FileHandle) => Promise<T>): Promise<T> {
     if (file.closed) throw new CoterieError('closed', `${file.path} is closed`)
     file.uses++
@@ -58,11 +63,8 @@ export class HandlePool {
       return await work(handle)
     } finally {
       file.uses--
-      if (file.uses === 0) {
-        file.whenIdle?.()
-        this.#released?.resolve()
-        this.#released = undefined
-      }
+      if (file.uses === 0) file.whenIdle?.()
+      this.#changed()
       if (this.#open.size > this.#maxOpen) void this.#closeIdle()
     }
   }
@@ -74,16 +76,19 @@ export class HandlePool {
     const handle = file.handle
     file.handle = undefined
     this.#open.delete(file)
-    if (handle) await (await handle).close()
+    if (handle) await this.#closeHandle(await handle)
   }
 
   async #openFile(file: PooledFile): Promise<FileHandle> {
     for (;;) {
+      this.#handles++
       try {
         const handle = await this.#files.open(file.path, file.exists ? 'r+' : 'wx+')
         file.exists = true
         return handle
       } catch (error) {
+        this.#handles--
+        this.#changed()
         if (isShortOfResources(error) && (await this.#makeRoom())) continue
         file.handle = undefined
         throw error
@@ -91,26 +96,32 @@ export class HandlePool {
     }
   }
 
-  /** Closes a file, or waits for one to be let go. False when there is nothing to wait for. */
+  /** Closes a file, or waits for something to be let go. False when there is nothing to wait for. */
   async #makeRoom(): Promise<boolean> {
     if (await this.#closeIdle()) return true
-    let inUse = false
-    for (const file of this.#open) inUse ||= file.uses > 0
-    if (!inUse) return false
-    this.#released ??= Promise.withResolvers()
-    await this.#released.promise
+    let stuck = 0
+    for (const file of this.#open) {
+      if (file.uses > 0) continue
+      // Let go of just now.
+      if (!file.keepOpen) return true
+      stuck++
+    }
+    if (this.#handles === stuck) return false
+    this.#change ??= Promise.withResolvers()
+    await this.#change.promise
     return true
   }
 
   /** Closes the file that was used least recently and can be spared. False when there is none. */
   async #closeIdle(): Promise<boolean> {
     for (const file of this.#open) {
-      if (file.uses > 0 || file.keepOpen) continue
+      if (file.uses > 0 || file.keepOpen || !file.handle) continue
       const handle = file.handle
+      // At once: who uses the file from now on opens it again.
       file.handle = undefined
       this.#open.delete(file)
       try {
-        await (await handle)?.close()
+        await this.#closeHandle(await handle)
       } catch (error) {
         // Nothing in it was unsynced, so nothing is lost with it.
         this.#log.warn('closing a range file failed', { path: file.path, code: codeOf(error) })
@@ -118,5 +129,19 @@ export class HandlePool {
       return true
     }
     return false
+  }
+
+  async #closeHandle(handle: FileHandle): Promise<void> {
+    try {
+      await handle.close()
+    } finally {
+      this.#handles--
+      this.#changed()
+    }
+  }
+
+  #changed(): void {
+    this.#change?.resolve()
+    this.#change = undefined
   }
 }

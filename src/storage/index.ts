@@ -1,10 +1,11 @@
 /**
  * Where each key of a range lies, in typed arrays: no object a key, no key bytes. An ordered hash table: positions are
- * already uniform, so the slot where a key is looked for is its share of the range's slice, and clusters are kept sorted. So the
- * table reads in order of position, which is what paging wants, and a search for an absent key stops early.
+ * already uniform, so the slot where a key is looked for is its share of the range's slice, and clusters are kept
+ * sorted. So the table reads in order of position, which is what paging wants, and a search for an absent key stops
+ * early.
  *
- * 20 bytes a slot; grown by 1.25 at 85 % load, so 23.5 to 30 bytes a key (design §9: ≤ 32) in all but tiny tables.
- * Two keys may share all 64 bits (collisions of a SHA-256 prefix can be made): their entries stand side by side, and
+ * 20 bytes a slot; grown by 1.25 at 85 % load, so 23.5 to 30 bytes a key (design §9: ≤ 32) in all but tiny tables. Two
+ * keys may share all 64 bits (collisions of a SHA-256 prefix can be made): their entries stand side by side, and
  * whoever asks compares the keys in the records.
  */
 import { RECORD_ALIGN } from './record.ts'

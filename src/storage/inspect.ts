@@ -109,7 +109,8 @@ export function formatInspection(inspection: Inspection): string {
     return `${lines[0]}\nnot a range log that this program reads: ${inspection.problem}\n`
   }
   lines.push(
-    `range       ${header.range} of ${header.q}, generation ${header.generation}, format ${header.version}, file id ${header.fileId}`,
+    `range       ${header.range} of ${header.q}, generation ${header.generation}, format ${header.version}`,
+    `file id     ${header.fileId}`,
     `records     ${inspection.records}`,
     `keys        ${inspection.keys}`,
     `live bytes  ${inspection.liveBytes}`,

@@ -1,7 +1,7 @@
 /**
  * Group commit for one log file: appends of one turn share a write, and those that come while a write is in flight
- * gather for the next. Nothing is acknowledged before the file's tail is known good. Offsets are given out when an append
- * is queued; a refused append takes everything queued after it along, so that the file never has a gap.
+ * gather for the next. Nothing is acknowledged before the file's tail is known good. Offsets are given out when an
+ * append is queued; a refused append takes everything queued after it along, so that the file never has a gap.
  *
  * 1. `append` queues and schedules; 2. `#flush` writes batch after batch; 3. in `disk` mode each batch is synced;
  * 4. `done` of each append. On failure: cut the partial write, `failed` of each in reverse order; or fence the file.
@@ -97,7 +97,10 @@ export class LogWriter {
     })
   }
 
-  /** Everything acknowledged when this is called survives a power cut. Throws `range-fenced`, or `overloaded` when it may be tried again. */
+  /**
+   * Everything acknowledged when this is called survives a power cut. Throws `range-fenced`, or `overloaded` when it
+   * may be tried again.
+   */
   async sync(): Promise<void> {
     const target = this.#written
     // A refused batch may take `written` back below the target.

@@ -1,7 +1,7 @@
 /**
- * One range's log: an append-only file, the index of it, and what is on its way to it. A put is in the index (and visible
- * to `get`) at once, with its future offset; until it is written its bytes are kept in `#pending`. If it is refused,
- * the index goes back to what it said before.
+ * One range's log: an append-only file, the index of it, and what is on its way to it. A put is in the index (and
+ * visible to `get`) at once, with its future offset; until it is written its bytes are kept in `#pending`. If it is
+ * refused, the index goes back to what it said before.
  */
 import type { Durability } from '../config.ts'
 import { CoterieError } from '../errors.ts'
@@ -296,7 +296,6 @@ export class RangeLog {
         failed: error => {
           this.#shared.queued.bytes -= bytes
           this.#pending.delete(offset)
-          if (before) before.superseded = false
           if (replaced) this.#index.replace(hi, lo, offset, replaced)
           else this.#index.remove(hi, lo, offset)
           this.#liveBytes -= entry.length - (replaced?.length ?? 0)

@@ -102,7 +102,8 @@ export class RangeStore {
   /**
    * Recovers every file. Torn tails are cut, bad records left out and reported, files with a bad header moved aside as
    * `*.damaged`: nothing in them keeps a node from starting. Throws when the directory cannot be made or read, and
-   * `overloaded` when there is not one file handle to be had: to go on without the files would hide them behind new ones.
+   * `overloaded` when there is not one file handle to be had: to go on without the files would hide them behind new
+   * ones.
    */
   async open(): Promise<OpenReport> {
     const { files } = this.#ports
@@ -155,14 +156,17 @@ export class RangeStore {
     })
   }
 
-  /** The value of a key; undefined: there is none. Throws `damaged`, `range-fenced`, `overloaded`, `wrong-node`, `closed`. */
+  /**
+   * The value of a key; undefined: there is none. Throws `damaged`, `range-fenced`, `overloaded`, `wrong-node`,
+   * `closed`.
+   */
   async get(range: number, key: StoredKey): Promise<Uint8Array | undefined> {
     return this.#log(range).get(key)
   }
 
   /**
-   * Replaces the value of a key: visible to `get` at once, resolved when it is as durable as `durability` says. `key` and
-   * `value` must not be changed afterwards. `tag` is the caller's, 32 bits. After a rejection the old value stands
+   * Replaces the value of a key: visible to `get` at once, resolved when it is as durable as `durability` says. `key`
+   * and `value` must not be changed afterwards. `tag` is the caller's, 32 bits. After a rejection the old value stands
    * (`disk-full`, `overloaded`: worth a retry; `range-fenced`, `too-large`, `wrong-node`, `closed`: not).
    */
   async put(range: number, key: StoredKey, value: Uint8Array, tag: number): Promise<void> {
@@ -173,14 +177,15 @@ export class RangeStore {
     return log.put(key, value, tag)
   }
 
-  /** Every key's position and tag, in order of position, puts under way included; from memory, at once. */
+  /** Every key's position and tag, in order of position, from the index alone (see `tagOf`). */
   forEach(range: number, visit: (hi: number, lo: number, tag: number) => void): void {
     this.#log(range).forEach(visit)
   }
 
   /**
-   * The tag of a key, from the index alone, a put under way included. Two keys whose positions agree in all 64 bits are
-   * not told apart: then it is the tag of either.
+   * The tag of a key, from the index alone. A put counts from its call on, unless it first has to read which key holds
+   * the position (no memory knows it): then a moment later. Two keys whose positions agree in all 64 bits are not told
+   * apart: it is the tag of either.
    */
   tagOf(range: number, key: StoredKey): number | undefined {
     return this.#log(range).tagOf(key)

@@ -30,8 +30,8 @@ export interface RecoveredLog {
 }
 
 /**
- * Opens, scans and, if the tail is torn, truncates a file; `sync`: and syncs it. A string: in words why it is no log of this range. Throws
- * what the file system throws.
+ * Opens, scans and, if the tail is torn, truncates a file; `sync`: and syncs it. A string: in words why it is no log of
+ * this range. Throws what the file system throws.
  */
 export async function recoverLog(
   files: FileIo,

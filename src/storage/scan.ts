@@ -43,8 +43,8 @@ export interface ScanVisitor {
 }
 
 /**
- * A bad span with a good record after it is damage. One that reaches the end of the file is a torn tail, unless the disk
- * could not read it: then nobody knows, and it is damage.
+ * A bad span with a good record after it is damage. One that reaches the end of the file is a torn tail, unless the
+ * disk could not read it: then nobody knows, and it is damage.
  */
 export async function scanRecords(handle: FileHandle, fileId32: number, visitor: ScanVisitor): Promise<Scan> {
   const size = await handle.size()

@@ -10,7 +10,9 @@ import { forEachLimit } from './limit.ts'
 const SYNC_DELAY_MS = 50
 /** Syncs at once: few, to leave threads for reads … */
 const MIN_CONCURRENCY = 3
-/** … but when many logs are dirty, enough that none waits for many others; file systems commit concurrent ones together. */
+/**
+ * … but when many logs are dirty, enough that none waits for many others; file systems commit concurrent ones together.
+ */
 const MAX_CONCURRENCY = 16
 const SYNCS_IN_A_ROW = 16
 

@@ -358,7 +358,9 @@ export class Libp2pNetwork implements Network {
   readonly #onDiscovery = (event: CustomEvent<PeerInfo>): void => {
     const { id, multiaddrs } = event.detail
     const peerId = id.toString()
-    if (peerId === this.peerId || this.isConnected(peerId) || multiaddrs.length === 0) return
+    if (peerId === this.peerId || multiaddrs.length === 0) return
+    // libp2p also "discovers" whoever it has just connected to: whoever dialled runs the hello.
+    if (this.#components.connectionManager.getConnections(id).length > 0) return
     this.#init.log.debug(`discovered ${peerId}`)
     this.peers.hint(peerId, multiaddrs.map(String)).catch(error => {
       this.#init.log.debug(`the hint at ${peerId} led nowhere`, { error: String(error) })

@@ -210,9 +210,9 @@ export async function cli(argv: string[], io: FakeIo = fakeIo(), parts: Parts = 
   return { code, out: io.out(), err: io.err() }
 }
 
-/** Polls until `holds`, for at most five seconds. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = Date.now() + 5000
+/** Polls until `holds`, for at most five seconds unless told otherwise. */
+export async function until(holds: () => boolean | Promise<boolean>, what: string, limitMs = 5000): Promise<void> {
+  const end = Date.now() + limitMs
   while (!(await holds())) {
     if (Date.now() > end) throw new CoterieError('timeout', `waited in vain for ${what}`)
     await new Promise(resolve => setTimeout(resolve, 5))

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import type { Durability } from '../../src/config.ts'
 import type { CoterieError } from '../../src/errors.ts'
 import { silentLog } from '../../src/runtime.ts'
+import { DirSync } from '../../src/storage/dir-sync.ts'
 import { HandlePool, PooledFile } from '../../src/storage/handle-pool.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import {
@@ -58,7 +59,7 @@ test('a power cut in disk mode loses nothing acknowledged, at whichever moment (
   )
 })
 
-test('a power cut in interval mode loses at most what was not synced; in os mode, all unsynced; kill −9, nothing', async () => {
+test('a power cut loses what was not synced, in interval and os mode; kill −9, nothing', async () => {
   for (const durability of ['os', 'interval'] as Durability[]) {
     const files = new FakeFiles()
     const { store, time } = await filledStore(files, 10, { durability })
@@ -74,7 +75,7 @@ test('a power cut in interval mode loses at most what was not synced; in os mode
   }
 })
 
-test('sync() makes everything acknowledged survive, names too, in every mode; also what an earlier run left', async () => {
+test('sync() makes everything acknowledged survive, in every mode, also what an earlier run left', async () => {
   for (const durability of ['os', 'interval', 'disk'] as Durability[]) {
     const files = new FakeFiles()
     const { store } = await filledStore(files, 10, { durability })
@@ -105,7 +106,7 @@ test('interval and disk mode sync what a killed run left, without being asked', 
   }
 })
 
-test('a full disk: the partial record is cut, puts are refused, reads go on, room brings it back (failures 20)', async () => {
+test('a full disk: puts are refused, the partial one is cut, reads go on, then room again (failures 20)', async () => {
   for (const code of ['ENOSPC', 'EDQUOT']) {
     const files = new FakeFiles()
     const { store, keys } = await filledStore(files, 5, { durability: 'disk' })
@@ -267,6 +268,22 @@ test('more readers than handles take turns', async () => {
     (await Promise.all(reads)).map(textOf),
     Array.from({ length: 64 }, (_, range) => `v${range}`)
   )
+})
+
+test('one directory sync covers all files made before it began, and none made later', async () => {
+  const files = new FakeFiles()
+  await files.makeDir('d')
+  const dirSync = new DirSync(files, 'd')
+  const release = files.hold('syncDir')
+  const first = dirSync.sync(dirSync.changed())
+  const later = [dirSync.changed(), dirSync.changed()].map(change => dirSync.sync(change))
+  await settle()
+  assert.is(files.counts.syncDir, 1)
+  release()
+  await Promise.all([first, ...later])
+  assert.is(files.counts.syncDir, 2)
+  files.fail('syncDir', 'EIO')
+  assert.is(await codeOfRejection(dirSync.sync(dirSync.changed())), 'EIO')
 })
 
 test('the pool keeps to its bound, spares files in use and files with unsynced writes', async () => {

@@ -10,10 +10,12 @@ const RANGE_HI = 0x50000000
 // Few different positions, so that they meet; many at the very start and end of the range.
 const position = fc.oneof(
   fc.record({ hi: fc.nat(0x0fffffff), lo: fc.nat(0xffffffff) }),
-  fc.record({ hi: fc.constantFrom(0, 1, 0x0fffffff), lo: fc.constantFrom(0, 1, 0xffffffff) })
+  fc.record({ hi: fc.constantFrom(0, 1, 0x0fffffff), lo: fc.constantFrom(0, 1, 0xffffffff) }),
+  // Clusters that run over several homes.
+  fc.record({ hi: fc.nat(15).map(n => n * 0x200000), lo: fc.nat(7) })
 )
 const action = fc.record({
-  kind: fc.constantFrom('insert', 'insert', 'insert', 'replace', 'remove'),
+  kind: fc.constantFrom('insert', 'insert', 'insert', 'replace', 'remove', 'remove'),
   position,
   pick: fc.nat(),
   tag: fc.nat(0xffffffff)
@@ -63,7 +65,8 @@ test('agrees with a list, in order of position', () => {
         const expected = model.filter(row => row.hi === hi && row.lo === lo).map(row => row.offset)
         assert.equal(found.sort(), expected.sort())
       }
-    })
+    }),
+    { numRuns: 300 }
   )
 })
 

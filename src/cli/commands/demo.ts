@@ -38,14 +38,15 @@ export const demo: Command = {
     const { given, io } = call
     const nodes = values.optional(given, 'nodes', (name, text) => values.wholeNumber(name, text, 1, MOST_NODES)) ?? 3
     const stop = new AbortController()
+    const status = statusLine(io.stderr)
     let signals = 0
     const forget = io.onSignal(name => {
       if (++signals > 1) io.exitNow(EXIT.unexpected)
-      stop.abort(new CoterieError('closed', `${name}: the demo was stopped`))
+      status.print(`${name}: stopping; once more to stop at once`)
+      stop.abort(new CoterieError('closed', 'the demo was stopped'))
     })
     const dir = await mkdtemp(join(tmpdir(), 'coterie-demo-'))
     const children: ChildNode[] = []
-    const status = statusLine(io.stderr)
     try {
       const client = await startCluster(call, dir, nodes, children, status, stop.signal)
       try {
@@ -54,6 +55,10 @@ export const demo: Command = {
       } finally {
         await client.close()
       }
+    } catch (error) {
+      // Being told to stop is no failure.
+      if (stop.signal.aborted) return EXIT.done
+      throw error
     } finally {
       await end(io, dir, children, status, given.on('keep'))
       forget()
