@@ -12,7 +12,7 @@ import type { CoterieError } from './errors.ts'
 import { Info } from './info.ts'
 import { Membership } from './membership/membership.ts'
 import type { Answer, Request } from './messages.ts'
-import type { Ports, RequestOptions, Timer } from './ports.ts'
+import type { Caller, Ports, RequestOptions, Timer } from './ports.ts'
 import { AntiEntropy } from './repair/anti-entropy.ts'
 import { answerCompare } from './repair/compare.ts'
 import { CopyKeeper } from './repair/copy-keeper.ts'
@@ -87,7 +87,7 @@ export class Core {
     this.#storage = new RangeStore(ports, { dir: `${dir}/ranges`, q: params.q, durability: settings.durability, cacheBytes: settings.cacheBytes })
     this.#copies = new CopyTable(ports, { dir })
     this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies }, { q: params.q })
-    const peers = new Peers({ network: ports.network, clock: ports.clock, health: this.membership }, { local: (request, options) => this.#serveSelf(request, options) })
+    const peers = new Peers({ network: ports.network, clock: ports.clock, health: this.membership }, { local: (request, options) => this.#dispatch.step(request, this.#self, options) })
     const transfers = new Transfers()
     const parts = {
       ...ports,
@@ -102,7 +102,7 @@ export class Core {
     }
     const { leaseMs } = settings
     this.#mirrors = new Mirrors(parts, { leaseMs })
-    this.#replicas.mirror = (range, key, state) => this.#mirrors.send(range, key, state)
+    this.#replicas.mirror = (range, key, state, except) => this.#mirrors.send(range, key, state, except)
     this.#prepared = new PreparedCopies(parts, { leaseMs })
     this.#keeper = new CopyKeeper({ ...parts, prepared: this.#prepared })
     this.#handover = new Handover({ ...parts, mayOwn: peerId => this.#mayOwn(peerId) }, { leaseMs })
@@ -134,12 +134,17 @@ export class Core {
     )
     for (const range of this.#copies.ranges()) this.#storage.create(range)
     await this.topology.open()
-    if (this.#init.founder && !this.topology.complete) await this.#found()
+    // Once only: a founder that has lost its owner map learns it from the others, and must not vouch for empty copies.
+    const lived = this.topology.damaged || report.ranges.length + report.damages.length > 0
+    if (this.#init.founder && !this.topology.complete && !lived) await this.#found()
     this.#subscribe()
     this.#publish()
     network.handleRequests((request, from, options) => this.#dispatch.handle(request, from, options))
     network.handleStreams('sync', stream => answerCompare({ replicas: this.#replicas, timers: this.#ports.timers, prepare: ranges => this.#keeper.ensure(ranges) }, stream))
     await this.membership.start()
+    // Unless there is nobody to learn from: a founder that has always been alone.
+    const alone = this.membership.addressBook.peers().length + network.connected().length === 0
+    if (this.#init.founder && !this.topology.complete && alone) await this.#found()
     this.#schedule()
   }
 
@@ -165,14 +170,19 @@ export class Core {
   }
 
   #serveSelf(request: Request, options: RequestOptions): Promise<Answer> {
-    return this.#dispatch.handle(request, { peerId: this.#ports.signer.peerId, role: 'node' }, options)
+    return this.#dispatch.handle(request, this.#self, options)
+  }
+
+  get #self(): Caller {
+    return { peerId: this.#ports.signer.peerId, role: 'node' }
   }
 
   /** The founder owns everything at epoch 1, and its empty copies are synced by definition (design §6). */
   async #found(): Promise<void> {
     const all = Array.from({ length: this.#init.params.q }, (_, range) => range)
+    const empty = all.filter(range => this.#copies.status(range) === 'none')
     await this.#replicas.create(all)
-    await this.#copies.set(all, 'synced')
+    await this.#copies.set(empty, 'synced')
     await this.topology.apply(all.map(range => ({ range, epoch: 1, owner: this.#ports.signer.peerId })))
   }
 

@@ -78,6 +78,11 @@ export class Dispatch {
     }
   }
 
+  /** A step of an operation that was taken in already: it counts against no bound, and goes on while the node closes. */
+  step(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
+    return this.#handle(request, from, options)
+  }
+
   /** Takes no more requests; resolves when those in flight are answered. */
   async close(): Promise<void> {
     this.#closing = true
@@ -101,7 +106,7 @@ export class Dispatch {
       case 'read':
         return this.#read(request)
       case 'merge':
-        return this.#merge(request)
+        return this.#merge(request, from)
       case 'claims':
         await topology.apply(request.claims)
         return { type: 'ok' }
@@ -129,12 +134,12 @@ export class Dispatch {
     return { type: 'state', state: state && encodeState(state), synced: status === 'synced' }
   }
 
-  async #merge({ range, key, state }: Extract<Request, { type: 'merge' }>): Promise<Answer> {
+  async #merge({ range, key, state }: Extract<Request, { type: 'merge' }>, from: Caller): Promise<Answer> {
     checkStoredKey(key)
     if (!(await this.#holds(range))) return this.#moved(range)
     const { replicas } = this.#parts
     try {
-      await replicas.merge(range, key, state)
+      await replicas.merge(range, key, state, from.peerId)
     } catch (error) {
       if (isCoterieError(error, 'wrong-node')) return this.#moved(range)
       throw error

@@ -100,6 +100,7 @@ export class StoreRequests implements Omit<Store, 'close'> {
 
   #send(request: Request, { timeoutMs = this.#parts.timeoutMs, signal }: OperationOptions): Promise<Answer> {
     signal?.throwIfAborted()
+    if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new CoterieError('bad-usage', `timeoutMs is ${timeoutMs}; it takes milliseconds above 0`)
     return this.#parts.send(request, { timeoutMs, signal })
   }
 }

@@ -26,6 +26,7 @@ export class Topology {
   #map: OwnerMap
   #view: RingView | undefined
   #version = 0
+  #damaged = false
   #written = Promise.resolve()
   #pending: Promise<void> | undefined
   readonly #listeners = new Set<(changed: Claim[]) => void>()
@@ -42,16 +43,25 @@ export class Topology {
   /** Reads the owner map of an earlier run; a damaged one is put aside and learnt again from the others. */
   async open(): Promise<void> {
     const bytes = await this.#files.readFile(this.#path)
-    if (bytes === undefined) return
+    if (bytes === undefined) {
+      this.#damaged = (await this.#files.readFile(`${this.#path}.damaged`)) !== undefined
+      return
+    }
     try {
       const map = OwnerMap.decode(bytes)
       if (map.q !== this.#init.params.q) throw new CoterieError('damaged', `it has ${map.q} ranges, the cluster ${this.#init.params.q}`)
       this.#map = map
     } catch (error) {
+      this.#damaged = true
       await this.#files.rename(this.#path, `${this.#path}.damaged`)
       this.#log.warn('the owner map on disk is damaged; put aside, to be learnt from the other nodes', { file: this.#path, error: String(error) })
     }
     this.#changed()
+  }
+
+  /** There was an owner map here and it is lost: this node has owned ranges before, whatever it knows now. */
+  get damaged(): boolean {
+    return this.#damaged
   }
 
   get params(): ClusterParams {

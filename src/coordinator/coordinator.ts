@@ -27,6 +27,8 @@ type ClientRequest = Get | Put | Keys
 
 /** A ring that moves under an operation is planned on afresh this often before the operation gives up. */
 const MAX_REPLANS = 5
+/** Keys in one answer of a listing, whatever was asked for: at most 1 MiB of the longest keys. */
+const MAX_PAGE = 512
 /** A handed-on request is tried on the next member after this share of the time that is left. */
 const FORWARD_SHARE = 0.5
 
@@ -134,7 +136,8 @@ export class Coordinator {
     const needed = () => this.#needed(request.w, topology.params.w)
     needed() // A level that makes no sense is refused before anything is minted.
     const seen = await this.#seen(range, request, deadline)
-    if (replicas.status(range) === 'none') await replicas.create([range])
+    // The keeper makes and thaws copies too, but a write need not wait for its next look.
+    if (['none', 'frozen'].includes(replicas.status(range))) await replicas.create([range])
     const intent = { value: request.value, context: seen, writeId: Buffer.from(request.writeId).toString('hex'), expiresAtMs: request.expiresAtMs }
     const { state, dot, replaced, acks } = await writeKey(this.#parts, { range, key: request.key, needed }, intent, deadline)
     return {
@@ -158,7 +161,7 @@ export class Coordinator {
 
   async #keys(request: Keys): Promise<Answer> {
     const after = request.after.length === 8 ? cursorPosition(request.after) : undefined
-    const { keys, done } = await this.#parts.replicas.page(request.range, after, request.limit, request.prefix)
+    const { keys, done } = await this.#parts.replicas.page(request.range, after, Math.min(request.limit, MAX_PAGE), request.prefix)
     return { type: 'keys', keys, done }
   }
 
@@ -173,9 +176,14 @@ export class Coordinator {
       const last = i === members.length - 1
       const timeoutMs = Math.max(1, Math.ceil(deadline.remainingMs * (last ? 1 : FORWARD_SHARE)))
       try {
-        const answer = await peers.call(member, { ...request, forwarded: true }, { timeoutMs, signal: deadline.signal })
+        const options = { timeoutMs, signal: deadline.signal }
+        const answer = await peers.call(member, { ...request, forwarded: true }, options)
         if (answer.type !== 'moved') return answer
         if ((await topology.apply(answer.claims)).length > 0) throw new StaleView()
+        // It knows nothing newer, so it is the one that is behind.
+        await peers.call(member, { type: 'claims', claims: topology.claimsAround(range) }, options)
+        const again = await peers.call(member, { ...request, forwarded: true }, options)
+        if (again.type !== 'moved') return again
         lastError = new CoterieError('wrong-node', `${member} does not hold range ${range}`)
       } catch (error) {
         if (!isCoterieError(error, 'unreachable', 'timeout', 'overloaded', 'closed', 'disk-full', 'range-fenced', 'wrong-node')) throw error

@@ -38,6 +38,7 @@ class QuorumRead {
   readonly #order: string[]
   readonly #quorum: ReadQuorum
   readonly #states = new Map<string, KeyState | undefined>()
+  readonly #failures: string[] = []
   #asked = 0
   #settled = 0
 
@@ -74,6 +75,7 @@ class QuorumRead {
             .catch(error => {
               if (error instanceof StaleView) finish(() => reject(error))
               this.#quorum.fail(member)
+              this.#failures.push(error instanceof Error ? error.message : String(error))
             })
             .then(() => {
               this.#settled++
@@ -94,8 +96,11 @@ class QuorumRead {
 
   tooFew(when: string): CoterieError {
     const { range, needed } = this.#target
-    const unsynced = this.#quorum.answers >= needed ? ' by synced copies' : ''
-    return new CoterieError('not-available', `${this.#quorum.answers} of the ${needed} replicas needed answered for range ${range}${unsynced} ${when}`.trimEnd())
+    const of = `a read of range ${range} needs ${needed} of its ${this.#order.length} replicas`
+    const enough = this.#quorum.answers >= needed
+    const found = enough ? `${this.#quorum.answers} answered, but too few of them have caught up to say that there is no such key` : `${this.#failures.length} failed`
+    const why = this.#failures.length > 0 ? `: ${this.#failures.at(-1)}` : ''
+    return new CoterieError('not-available', `${of}; ${found}${when === '' ? '' : ` ${when}`}${why}`)
   }
 
   async #ask(member: string): Promise<void> {

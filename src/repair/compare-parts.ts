@@ -107,7 +107,10 @@ export class StateSink {
       const whole = Buffer.concat(this.#parts)
       this.#parts = []
       this.#partBytes = 0
-      running.push(this.#replicas.merge(range, Uint8Array.from(key), whole))
+      const merging = this.#replicas.merge(range, Uint8Array.from(key), whole)
+      // Waited for below, unless a bad message comes first: then its failure has no other listener.
+      merging.catch(() => undefined)
+      running.push(merging)
       this.merged++
       if (running.length < MERGES_AT_ONCE) continue
       await Promise.all(running)

@@ -49,7 +49,13 @@ export interface CompareOptions {
 /** Runs a session with `peer`. Throws what the stream throws; whatever was merged by then stays. */
 export async function compareRanges(parts: CompareParts & { network: Network }, peer: string, ranges: number[], options: CompareOptions = {}): Promise<CompareResult> {
   const stream = await parts.network.open(peer, 'sync', { timeoutMs: OPEN_TIMEOUT_MS, signal: options.signal })
-  return new Initiator(parts, stream, ranges, options).run()
+  try {
+    return await new Initiator(parts, stream, ranges, options).run()
+  } catch (error) {
+    // A copy that went away while the stream was opened fails the session before it has begun.
+    stream.abort(error instanceof Error ? error : new Error(String(error)))
+    throw error
+  }
 }
 
 /** Aborts the stream when nothing arrives in time, or when the caller gives up. */
@@ -197,7 +203,8 @@ export async function answerCompare(parts: CompareParts & { prepare: (ranges: nu
       case 'entries': {
         const { send, want } = diffEntries(replicas, message.range, message.buckets, message.entries)
         if (!open.pushOnly) outbox.add(statesAt(replicas, message.range, send))
-        outbox.add(wantsOf(message.range, want))
+        // A frozen copy takes nothing; to refuse what we asked for would end the session for all ranges.
+        if (replicas.status(message.range) !== 'frozen') outbox.add(wantsOf(message.range, want))
         return
       }
       case 'endOfEntries':

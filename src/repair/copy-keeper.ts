@@ -62,8 +62,6 @@ export class CopyKeeper {
     const held = new Set(topology.view.rangesHeldBy(peers.self))
     await replicas.create([...held])
     await this.#rebuildFenced([...held])
-    const thawed = copies.withStatus('frozen').filter(range => held.has(range))
-    await copies.set(thawed, 'syncing')
     const extra = copies.ranges().filter(range => !held.has(range) && !prepared.has(range))
     await copies.set(extra, 'frozen')
     await this.#catchUp(copies.withStatus('syncing').filter(range => held.has(range)))
@@ -100,22 +98,25 @@ export class CopyKeeper {
   }
 
   /**
-   * A syncing copy is level once it was compared with enough synced ones to meet every write acknowledged at the
-   * cluster's W. It takes writes all the while, so what comes later it hears itself.
+   * A syncing copy is level once it was compared with a synced one, and with enough others to meet every write
+   * acknowledged at the cluster's W: N − W + 1. Those others may be syncing themselves, or two copies of a range that
+   * lost something would wait for each other for ever (failures 7). It takes writes all the while, so what comes later it
+   * hears itself.
    */
   async #catchUp(ranges: number[]): Promise<void> {
     const { topology, peers, copies, replicas } = this.#parts
     const view = topology.view
     const damages = new Map(ranges.map(range => [range, replicas.damages(range)]))
-    const synced = new Map<number, number>(ranges.map(range => [range, 0]))
+    const met = new Map<number, string[]>(ranges.map(range => [range, []]))
     for (const [peer, shared] of this.#byMember(ranges, member => peers.isReachable(member))) {
       const statuses = await this.#compare(peer, shared)
-      for (const range of shared) if (statuses.get(range) === 'synced') synced.set(range, synced.get(range)! + 1)
+      for (const range of shared) met.get(range)!.push(statuses.get(range) ?? 'none')
     }
     const level = ranges.filter(range => {
-      const others = view.preferenceList(range).length - 1
-      const w = Math.min(topology.params.w, others + 1)
-      return synced.get(range)! >= Math.max(1, Math.min(others, others + 1 - w + 1))
+      const n = view.preferenceList(range).length
+      const w = Math.min(topology.params.w, n)
+      const statuses = met.get(range)!.filter(status => status === 'synced' || status === 'syncing')
+      return statuses.includes('synced') && statuses.length >= Math.min(n - 1, n - w + 1)
     })
     const unharmed = level.filter(range => copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range))
     await copies.set(unharmed, 'synced')

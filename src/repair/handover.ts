@@ -103,10 +103,21 @@ export class Handover {
     const effects = flipEffects(view, flips)
     const preparations = this.#preparations(effects)
     if (preparations === undefined) return false
-    const ready = await Promise.all(preparations.map(preparation => this.#prepare(preparation, () => this.#unchanged(effects))))
+    const planned = () => this.#unchanged(effects)
+    const all = async (step: (preparation: Preparation) => Promise<boolean>) =>
+      (await Promise.all(preparations.map(preparation => this.#attempt(preparation, step)))).every(Boolean)
+    const { clock } = this.#parts
+    const startMs = clock.monotonicMs()
+    const copy = (preparation: Preparation) => this.#pull(preparation, planned)
+    // Who was ready first has waited for the last one: if for long, the mirrors have lapsed, and a second look renews them.
+    let ready = (await all(copy)) && (clock.monotonicMs() - startMs < this.#leaseMs / 4 || (await all(copy)))
+    const sealedMs = clock.monotonicMs()
+    ready = ready && (await all(preparation => this.#sealed(preparation, planned)))
     // Another owner's flip came between: what was prepared may not be what is needed now.
-    if (!this.#unchanged(effects)) return true
-    if (!ready.every(Boolean)) return false
+    if (!planned()) return true
+    if (!ready) return false
+    // The seals hold for a lease; a grant signed on the strength of lapsed ones could lose what was acknowledged since.
+    if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return true
     await this.#grant(flips, effects)
     return true
   }
@@ -169,29 +180,27 @@ export class Handover {
     return reachable.length < needed ? undefined : reachable.slice(0, needed)
   }
 
-  /**
-   * Copy, seal the mirrors, and ask once more: what the member says after the seal cannot be undone by a lost mirror.
-   * False when the member makes no headway; it is set aside then.
-   */
-  async #prepare({ member, sources, ranges }: Preparation, stillWanted: () => boolean): Promise<boolean> {
-    const { peers, log } = this.#parts
+  /** One step with one new member; false when it fails or makes no headway: it is set aside then. */
+  async #attempt(preparation: Preparation, step: (preparation: Preparation) => Promise<boolean>): Promise<boolean> {
+    const { member, ranges } = preparation
     try {
-      if (!(await this.#pull(member, sources, ranges, stillWanted))) return this.#setMemberAside(member)
-      for (const source of sources) await peers.call(source, { type: 'seal', ranges, member }, { timeoutMs: CALL_TIMEOUT_MS })
-      if (await this.#pull(member, sources, ranges, stillWanted)) return true
+      if (await step(preparation)) return true
     } catch (error) {
-      log.debug('a new member of a preference list is not ready', { member, ranges: ranges.length, error: String(error) })
+      this.#parts.log.debug('a new member of a preference list is not ready', { member, ranges: ranges.length, error: String(error) })
     }
-    return this.#setMemberAside(member)
-  }
-
-  #setMemberAside(member: string): false {
     this.#setAside.set(member, this.#parts.clock.monotonicMs() + SET_ASIDE_MS)
     return false
   }
 
-  /** Calls until all is synced, as long as there is headway and the plan holds. */
-  async #pull(member: string, sources: string[], ranges: number[], stillWanted: () => boolean): Promise<boolean> {
+  /** Seals the mirrors and asks once more: what the member says after the seal cannot be undone by a lost mirror. */
+  async #sealed(preparation: Preparation, stillWanted: () => boolean): Promise<boolean> {
+    const { member, sources, ranges } = preparation
+    for (const source of sources) await this.#parts.peers.call(source, { type: 'seal', ranges, member }, { timeoutMs: CALL_TIMEOUT_MS })
+    return this.#pull(preparation, stillWanted)
+  }
+
+  /** Copies: calls until all is synced, as long as there is headway and the plan holds. */
+  async #pull({ member, sources, ranges }: Preparation, stillWanted: () => boolean): Promise<boolean> {
     const { peers, clock, background } = this.#parts
     let best = -1
     let giveUpMs = clock.monotonicMs() + HEADWAY_MS

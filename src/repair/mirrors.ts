@@ -75,12 +75,12 @@ export class Mirrors {
     }
   }
 
-  /** The replica's hook: resolves when all mirrors of the range have the write. */
-  send(range: number, key: Uint8Array, state: Uint8Array): Promise<void> | undefined {
+  /** The replica's hook: resolves when all mirrors of the range have the write; `except` has it, for it came from there. */
+  send(range: number, key: Uint8Array, state: Uint8Array, except?: string): Promise<void> | undefined {
     const members = this.#byRange.get(range)
     if (members === undefined) return undefined
     const sends = [...members.keys()]
-      .filter(member => this.#live(range, member) !== undefined && !this.#moved(range, member))
+      .filter(member => member !== except && this.#live(range, member) !== undefined && !this.#moved(range, member))
       .map(member => this.#sendTo(member, range, key, state))
     return sends.length === 0 ? undefined : Promise.all(sends).then(() => undefined)
   }

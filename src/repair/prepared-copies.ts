@@ -19,8 +19,11 @@ const CALL_TIMEOUT_MS = 5000
 interface Prepared {
   /** Sources named by any owner (two may prepare the same list at once), and until when each is wanted. */
   sources: Map<string, number>
-  /** Sources that this copy was compared with while they mirrored every write to it, without a gap since. */
-  level: Set<string>
+  /**
+   * Sources that this copy was compared with while they mirrored every write to it, without a gap since; each with the
+   * damages of the copy by then, because one that has lost something since is level with nobody.
+   */
+  level: Map<string, number>
 }
 
 export interface PreparedParts {
@@ -56,12 +59,10 @@ export class PreparedCopies {
     if (sources.length === 0 || sources.includes(this.#parts.peers.self)) throw new CoterieError('protocol', 'a pull names other nodes to copy from')
     const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
     for (const range of ranges) {
-      const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Set() }
+      const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map() }
       for (const source of sources) prepared.sources.set(source, untilMs)
       this.#byRange.set(range, prepared)
     }
-    const frozen = ranges.filter(range => this.#parts.copies.status(range) === 'frozen')
-    await this.#parts.copies.set(frozen, 'syncing')
     await this.#parts.replicas.create(ranges)
     const finished = await this.#freshPass(timeoutMs / 2)
     const transfers = this.#parts.transfers.list()
@@ -99,8 +100,11 @@ export class PreparedCopies {
   }
 
   #isLevel(range: number, sources: string[]): boolean {
-    const level = this.#byRange.get(range)?.level
-    return level !== undefined && this.#parts.copies.status(range) === 'synced' && sources.every(source => level.has(source))
+    return this.#parts.copies.status(range) === 'synced' && sources.every(source => this.#isLevelWith(range, source))
+  }
+
+  #isLevelWith(range: number, source: string): boolean {
+    return this.#byRange.get(range)?.level.get(source) === this.#parts.replicas.damages(range)
   }
 
   /** One pass over all sources at a time; a call during a pass waits for it. */
@@ -119,7 +123,7 @@ export class PreparedCopies {
       for (const source of sources.keys()) bySource.set(source, [...(bySource.get(source) ?? []), range])
     }
     await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
-    const done = [...this.#byRange].filter(([, { sources, level }]) => [...sources.keys()].every(source => level.has(source))).map(([range]) => range)
+    const done = [...this.#byRange].filter(([range, { sources }]) => [...sources.keys()].every(source => this.#isLevelWith(range, source))).map(([range]) => range)
     await this.#parts.copies.set(done, 'synced')
   }
 
@@ -133,7 +137,7 @@ export class PreparedCopies {
         broken.filter(range => this.#byRange.has(range)),
         'syncing'
       )
-      const toCompare = [...answer.started, ...answer.continued].filter(range => this.#byRange.get(range)?.level.has(source) === false)
+      const toCompare = [...answer.started, ...answer.continued].filter(range => this.#byRange.has(range) && !this.#isLevelWith(range, source))
       if (toCompare.length > 0) await this.#compare(source, toCompare)
     } catch (error) {
       // Whoever asked for the copies sees that they are not synced, and calls again or goes elsewhere.
@@ -143,11 +147,12 @@ export class PreparedCopies {
 
   async #compare(source: string, ranges: number[]): Promise<void> {
     const transfer = this.#parts.transfers.begin(source, ranges)
+    const damages = new Map(ranges.map(range => [range, this.#parts.replicas.damages(range)]))
     try {
       const { statuses } = await compareRanges(this.#parts, source, ranges, { onProgress: transfer.progress, signal: this.#parts.background.signal })
       for (const range of ranges) {
         // Synced only against a synced copy (design §6, safety of movement 1).
-        if (statuses.get(range) === 'synced') this.#byRange.get(range)?.level.add(source)
+        if (statuses.get(range) === 'synced') this.#byRange.get(range)?.level.set(source, damages.get(range)!)
       }
     } finally {
       transfer.end()

@@ -352,7 +352,8 @@ export class Admission {
 
 function helloError(cause: unknown, peerId: string): CoterieError {
   if (isCoterieError(cause)) return cause
-  const { name, message } = cause as Error
+  // libp2p also rejects with the `close` event itself.
+  const { name, message } = cause instanceof Error ? cause : new Error('the connection closed')
   if (name === 'UnsupportedProtocolError') {
     return new CoterieError('unreachable', `${peerId} does not speak ${HELLO_PROTOCOL}; it is no coterie node`, {
       cause

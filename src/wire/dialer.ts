@@ -112,6 +112,8 @@ export function peerIdOf(peerId: string) {
 
 /** libp2p gathers the failures of several addresses; the first says most. */
 function reasonOf(cause: unknown): string {
+  // libp2p also rejects with the `close` event itself.
+  if (!(cause instanceof Error)) return 'the connection closed'
   const { errors, message, name } = cause as AggregateError
   const first = errors?.[0] as Error | undefined
   return first ? `${first.message} (and ${errors.length - 1} more)` : message || name

@@ -379,6 +379,6 @@ export class Libp2pNetwork implements Network {
 /** Nothing was sent yet, whatever went wrong. Refusals keep their code: trying on is of no use. */
 function unreachable(what: string, cause: unknown): CoterieError {
   if (isCoterieError(cause, 'refused', 'unreachable', 'closed', 'internal', 'overloaded', 'bad-usage')) return cause
-  const message = cause instanceof Error ? cause.message : String(cause)
+  const message = cause instanceof Error ? cause.message : 'the connection closed'
   return new CoterieError('unreachable', `${what}: ${message}`, { cause })
 }

@@ -56,7 +56,7 @@ export class MemoryCluster {
         params: this.params,
         settings: { ...DEFAULT_SETTINGS, ...QUICK, ...this.#settings, ...settings },
         founder: founder || name === [...this.#disks.keys()][0],
-        addresses: () => [],
+        addresses: () => [`/memory/${name}`],
         seeds: () => [],
         onFatal: error => {
           node.fatal = error
@@ -82,13 +82,23 @@ export class MemoryCluster {
     node.network.close()
   }
 
-  /** Without a word to anybody, and without a last sync. */
-  crash(name: string): void {
+  /** Without a word to anybody, and without a last sync; `power`: what was not synced is gone too. */
+  crash(name: string, { power = false } = {}): void {
     const node = this.nodes.get(name)!
     this.nodes.delete(name)
     node.network.close()
-    // What it still does goes nowhere: its network is closed and its files are replaced by what a restart would find.
+    if (power) node.files.powerCut()
+    else node.files.crash()
+    // What it still does goes nowhere: its network is closed, and a restart has a disk of its own.
+    const disk = new FakeFiles()
+    for (const path of node.files.paths()) disk.set(path, node.files.peek(path))
+    this.#disks.set(name, disk)
     void node.core.stop().catch(() => undefined)
+  }
+
+  /** The disk that a node of this name has, or would start with. */
+  disk(name: string): FakeFiles {
+    return this.#disks.get(name)!
   }
 
   /** Every node sees the same complete ring, shares are even, and no copy is syncing or on its way out. */

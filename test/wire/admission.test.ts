@@ -86,6 +86,7 @@ for (const [name, init, reason] of cases) {
       }
       if (from === stranger) await trespass(connection)
       await connection.close()
+      await until('both see it closed', () => to.libp2p.getConnections().length === 0)
     }
     assert.is(served(), 0)
     assert.equal(member.network.connected(), [])
