@@ -96,10 +96,12 @@ export class Replicas {
     await this.#copies.set(waking, 'syncing')
   }
 
-  /** Unlinks a copy. The caller has proof that every member of the preference list holds what it held (design §6.4). */
+  /**
+   * Unlinks a copy. The caller has proof that every member of the preference list holds what it held (design §6.4), and
+   * has marked it as frozen or syncing on disk: a crash in between must not leave a synced copy that is empty.
+   */
   async drop(range: number): Promise<void> {
-    // The mark on disk goes first: a crash in between leaves a syncing copy, not a synced empty one.
-    if (this.#copies.status(range) === 'synced') await this.#copies.set([range], 'frozen')
+    if (this.#copies.status(range) === 'synced') throw new CoterieError('internal', `the copy of range ${range} is synced and may not be dropped`)
     // All in one turn: a copy that is made anew meanwhile must not lose its log to this drop.
     const marked = this.#copies.set([range], 'none')
     this.#forget(range)

@@ -7,8 +7,15 @@
  */
 import { noise } from '@chainsafe/libp2p-noise'
 import { type Identify, identify } from '@libp2p/identify'
-import type { PrivateKey, ServiceMap } from '@libp2p/interface'
-import { mdns } from '@libp2p/mdns'
+import type {
+  Libp2pEvents,
+  PeerDiscovery,
+  PrivateKey,
+  ServiceMap,
+  Startable,
+  TypedEventTarget
+} from '@libp2p/interface'
+import { type MulticastDNSComponents, mdns } from '@libp2p/mdns'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import type { Libp2pOptions, ServiceFactoryMap } from 'libp2p'
@@ -60,7 +67,7 @@ export function hostConfig<T extends ServiceMap = Record<never, never>>(
         }
       })
     ],
-    peerDiscovery: init.mdns && !client ? [mdns({ serviceTag: `_${label}._udp.local` })] : [],
+    peerDiscovery: init.mdns && !client ? [lanDiscovery(`_${label}._udp.local`)] : [],
     connectionManager: {
       // 10 by default: as many silent sockets would keep everybody out for the upgrade timeout.
       maxIncomingPendingConnections: 128,
@@ -88,6 +95,20 @@ export function hostConfig<T extends ServiceMap = Record<never, never>>(
       identify: identify({ protocolPrefix: label }),
       ...init.services
     } as ServiceFactoryMap<HostServices<T>>
+  }
+}
+
+/**
+ * mDNS as a fresh node needs it. It asks only once everything has started: answers come within a millisecond, and the next
+ * question is ten seconds off. And it tells of every answer: libp2p itself tells of a peer only when it first hears of it,
+ * so one that could not be reached at that moment would never be tried again.
+ */
+function lanDiscovery(serviceTag: string) {
+  return (components: MulticastDNSComponents & { events: TypedEventTarget<Libp2pEvents> }) => {
+    const service = mdns({ serviceTag })(components) as PeerDiscovery & Startable
+    service.addEventListener('peer', ({ detail }) => components.events.safeDispatchEvent('peer:discovery', { detail }))
+    const ask = service.start.bind(service)
+    return Object.assign(service, { start: () => {}, afterStart: ask })
   }
 }
 

@@ -1,4 +1,4 @@
-/** The coterie command on a host of the LAN: one-shot commands, and nodes that run until they are stopped. */
+/** Processes on a host of the LAN: coterie commands to their end, and nodes that run until they are stopped. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -24,11 +24,11 @@ export interface NodeProcess {
   stop(): Promise<number | null>
 }
 
-function start(host: LanHost, args: string[]) {
+function start(host: LanHost, script: string, args: string[]) {
   const [program, ...before] = host.inside
   // COTERIE_… of whoever runs the tests must not reach these; nor what asks for colours, where lines are compared.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^COTERIE_|^FORCE_COLOR$/.test(name)))
-  const child = spawn(program!, [...before, process.execPath, BIN, ...args], { env: { ...env, NO_COLOR: '1' } })
+  const child = spawn(program!, [...before, process.execPath, script, ...args], { env: { ...env, NO_COLOR: '1' } })
   const texts = { out: '', err: '' }
   child.stdout.setEncoding('utf8').on('data', chunk => (texts.out += chunk))
   child.stderr.setEncoding('utf8').on('data', chunk => (texts.err += chunk))
@@ -58,22 +58,23 @@ async function within<T>(
   }
 }
 
-/** One command, to its end. */
-export async function run(host: LanHost, args: string[], input = ''): Promise<Outcome> {
-  const { child, texts } = start(host, args)
+/** One coterie command, to its end. */
+export function run(host: LanHost, args: string[], input = ''): Promise<Outcome> {
+  return runScript(host, BIN, args, input)
+}
+
+/** Any script of ours, to its end. */
+export async function runScript(host: LanHost, script: string, args: string[], input = ''): Promise<Outcome> {
+  const { child, texts } = start(host, script, args)
   child.stdin.end(input)
-  const [code] = await within(
-    once(child, 'close'),
-    RUN_TIMEOUT_MS,
-    child,
-    () => `coterie ${args.join(' ')}\n${texts.out}${texts.err}`
-  )
+  const what = () => `${[script, ...args].join(' ')}\n${texts.out}${texts.err}`
+  const [code] = await within(once(child, 'close'), RUN_TIMEOUT_MS, child, what)
   return { code, ...texts }
 }
 
 /** `node` or `join`; resolves once it is ready to serve. It ends by itself when this process does. */
 export async function startNode(host: LanHost, args: string[]): Promise<NodeProcess> {
-  const { child, texts } = start(host, [...args, '--stop-with-stdin'])
+  const { child, texts } = start(host, BIN, [...args, '--stop-with-stdin'])
   const closed = once(child, 'close')
   const words = () => `the ready line of coterie ${args.join(' ')}\n${texts.out}${texts.err}`
   const ready = new Promise<string>((resolve, reject) => {

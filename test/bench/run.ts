@@ -1,0 +1,12 @@
+/** `npm run bench -- NAME`: measures and prints a table; never passes or fails by the clock. */
+const BENCHES: Record<string, () => Promise<string>> = {
+  kv: async () => (await import('./kv.ts')).benchKv()
+}
+
+const name = process.argv[2]
+if (name === undefined || !(name in BENCHES)) {
+  console.error(`npm run bench -- NAME, where NAME is one of: ${Object.keys(BENCHES).join(', ')}`)
+  process.exit(2)
+}
+console.log(await BENCHES[name]())
+process.exit(0)
