@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import protobuf from 'protobufjs'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { LIMITS } from '../../src/config.ts'
+import { isCoterieError } from '../../src/errors.ts'
+import type { CopyStatus } from '../../src/messages.ts'
+import { decodeSync, ENTRY_BYTES, encodeSync, POSITION_BYTES, type SyncMessage } from '../../src/repair/sync-codec.ts'
+import { BUCKET_BYTES, BUCKETS } from '../../src/replica/bucket-sums.ts'
+
+const test = suite('sync codec')
+const schema = readFileSync(join(import.meta.dirname, '../../src/wire/sync.proto'), 'utf8')
+const Message = protobuf.parse(schema).root.lookupType('coterie.sync.SyncMessage')
+
+const u32 = fc.integer({ min: 0, max: 0xffffffff })
+const range = fc.integer({ min: 0, max: 4095 })
+const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+const whole = (unit: number) => fc.nat(5).chain(count => bytes(count * unit))
+const status = fc.constantFrom<CopyStatus>('none', 'syncing', 'synced', 'frozen')
+const type = <T extends string>(name: T) => fc.constant(name)
+const item = fc.record({
+  key: fc.uint8Array({ minLength: 1, maxLength: LIMITS.maxKeyBytes }),
+  state: fc.uint8Array(),
+  more: fc.boolean()
+})
+
+const anyArb: fc.Arbitrary<SyncMessage> = fc.oneof(
+  fc.record({
+    type: type('open'),
+    ranges: fc.array(fc.record({ range, hi: u32, lo: u32 })),
+    pushOnly: fc.boolean(),
+    durable: fc.boolean()
+  }),
+  fc.record(
+    { type: type('status'), range, status, keys: u32, buckets: bytes(BUCKETS * BUCKET_BYTES) },
+    { requiredKeys: ['type', 'range', 'status', 'keys'] }
+  ),
+  fc.record({
+    type: type('entries'),
+    range,
+    buckets: fc.array(fc.integer({ min: 0, max: BUCKETS - 1 })),
+    entries: whole(ENTRY_BYTES)
+  }),
+  fc.record({ type: type('states'), range, items: fc.array(item, { maxLength: 4 }) }),
+  fc.record({ type: type('want'), range, positions: whole(POSITION_BYTES) }),
+  ...(['endOfStatus', 'endOfEntries', 'endOfStates', 'finish', 'done'] as const).map(name =>
+    fc.record({ type: type(name) })
+  )
+)
+/** fast-check's records have no prototype, which `equal` would take for a difference. */
+const messageArb = anyArb.map(message => structuredClone(message))
+
+const plain = (value: Uint8Array) => new Uint8Array(value)
+
+/** The message as a full protobuf implementation would have to write it. */
+function asProto(message: SyncMessage): Record<string, unknown> {
+  const { type, ...body } = message
+  const fields =
+    message.type === 'status' ? { ...body, status: ['none', 'syncing', 'synced', 'frozen'].indexOf(message.status) } : body
+  return { [type]: fields }
+}
+
+test('what is encoded decodes to the same', () => {
+  fc.assert(fc.property(messageArb, message => assert.equal(decodeSync(plain(encodeSync(message))), message)))
+})
+
+test('another implementation of the schema reads and writes the same bytes', () => {
+  fc.assert(
+    fc.property(messageArb, message => {
+      const theirs = Message.encode(Message.fromObject(asProto(message))).finish()
+      assert.equal(decodeSync(plain(theirs)), message)
+      const meaning = (encoded: Uint8Array) =>
+        Message.toObject(Message.decode(encoded), { oneofs: true, defaults: true, bytes: String })
+      assert.equal(meaning(encodeSync(message)), meaning(theirs))
+    })
+  )
+})
+
+test('bytes cut short, changed or made up are a protocol error or another message, never anything else', () => {
+  const read = (bytes: Uint8Array) => {
+    try {
+      decodeSync(bytes)
+    } catch (error) {
+      assert.ok(isCoterieError(error, 'protocol'), String(error))
+    }
+  }
+  fc.assert(
+    fc.property(messageArb, fc.nat(), fc.nat(255), (message, at, byte) => {
+      const encoded = plain(encodeSync(message))
+      read(encoded.slice(0, at % encoded.length))
+      encoded[at % encoded.length] = byte
+      read(encoded)
+    }),
+    { numRuns: 300 }
+  )
+  fc.assert(fc.property(fc.uint8Array(), read))
+})
+
+test('sizes that do not add up are refused', () => {
+  const bad = (body: Record<string, unknown>) => Message.encode(Message.fromObject(body)).finish()
+  for (const body of [
+    { want: { range: 1, positions: new Uint8Array(7) } },
+    { entries: { range: 1, buckets: [1], entries: new Uint8Array(13) } },
+    { entries: { range: 1, buckets: [BUCKETS], entries: new Uint8Array() } },
+    { status: { range: 1, status: 2, keys: 1, buckets: new Uint8Array(8) } },
+    { states: { range: 1, items: [{ key: new Uint8Array(), state: new Uint8Array(1) }] } },
+    { states: { range: 1, items: [{ key: new Uint8Array(LIMITS.maxKeyBytes + 1), state: new Uint8Array(1) }] } },
+    {}
+  ]) {
+    assert.throws(
+      () => decodeSync(plain(bad(body))),
+      (error: unknown) => isCoterieError(error, 'protocol'),
+      JSON.stringify(Object.keys(body))
+    )
+  }
+})
+
+test('fields of later versions are skipped', () => {
+  const later = protobuf.parse(schema.replace('bytes positions = 2;', 'bytes positions = 2; string news = 9;')).root
+  const Later = later.lookupType('coterie.sync.SyncMessage')
+  const encoded = Later.encode(Later.fromObject({ want: { range: 3, positions: new Uint8Array(8), news: 'x' } })).finish()
+  assert.equal(decodeSync(plain(encoded)), { type: 'want', range: 3, positions: new Uint8Array(8) })
+})
+
+test.run()
