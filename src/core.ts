@@ -3,13 +3,13 @@
  * gives it the real ports, the simulator fake ones; the code in between is the same.
  */
 import { Background } from './background.ts'
-import type { Claim } from './claim.ts'
 import type { ClusterParams, NodeSettings } from './config.ts'
 import { Coordinator } from './coordinator/coordinator.ts'
 import { Peers } from './coordinator/peers.ts'
 import { Dispatch } from './dispatch.ts'
 import type { CoterieError } from './errors.ts'
 import { Info } from './info.ts'
+import type { MemberRecord } from './membership/member-record.ts'
 import { Membership } from './membership/membership.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Ports, RequestOptions, Timer } from './ports.ts'
@@ -56,6 +56,7 @@ export class Core {
   readonly store: StoreRequests
   readonly #storage: RangeStore
   readonly #copies: CopyTable
+  readonly #peers: Peers
   readonly #replicas: Replicas
   readonly #mirrors: Mirrors
   readonly #prepared: PreparedCopies
@@ -83,11 +84,23 @@ export class Core {
       onConflict: init.onFatal,
       onOvertaken: () => this.#onOvertaken()
     })
-    this.topology = new Topology(ports, { dir, params, zoneOf: peerId => this.membership.member(peerId)?.record.zone ?? '' })
-    this.#storage = new RangeStore(ports, { dir: `${dir}/ranges`, q: params.q, durability: settings.durability, cacheBytes: settings.cacheBytes })
+    this.topology = new Topology(ports, {
+      dir,
+      params,
+      zoneOf: peerId => this.membership.member(peerId)?.record.zone ?? ''
+    })
+    this.#storage = new RangeStore(ports, {
+      dir: `${dir}/ranges`,
+      q: params.q,
+      durability: settings.durability,
+      cacheBytes: settings.cacheBytes
+    })
     this.#copies = new CopyTable(ports, { dir })
     this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies }, { q: params.q })
-    const peers = new Peers({ network: ports.network, clock: ports.clock, health: this.membership }, { local: (request, options) => this.#dispatch.step(request, this.#self, options) })
+    const peers = (this.#peers = new Peers(
+      { network: ports.network, clock: ports.clock, health: this.membership },
+      { local: (request, options) => this.#dispatch.step(request, this.#self, options) }
+    ))
     const transfers = new Transfers()
     const parts = {
       ...ports,
@@ -106,11 +119,26 @@ export class Core {
     this.#prepared = new PreparedCopies(parts, { leaseMs })
     this.#keeper = new CopyKeeper({ ...parts, prepared: this.#prepared })
     this.#handover = new Handover({ ...parts, mayOwn: peerId => this.#mayOwn(peerId) }, { leaseMs })
-    this.#thief = new Thief({ ...parts, shareholders: () => this.#shareholders() }, { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs })
+    this.#thief = new Thief(
+      { ...parts, shareholders: () => this.#shareholders() },
+      { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }
+    )
     this.#antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
     const coordinator = new Coordinator(parts, { settings })
-    const moving = { keeper: this.#keeper, mirrors: this.#mirrors, prepared: this.#prepared, handover: this.#handover, thief: this.#thief }
-    const info = new Info({ ...parts, ...moving, coordinator, antiEntropy: this.#antiEntropy, dispatch: () => this.#dispatch })
+    const moving = {
+      keeper: this.#keeper,
+      mirrors: this.#mirrors,
+      prepared: this.#prepared,
+      handover: this.#handover,
+      thief: this.#thief
+    }
+    const info = new Info({
+      ...parts,
+      ...moving,
+      coordinator,
+      antiEntropy: this.#antiEntropy,
+      dispatch: () => this.#dispatch
+    })
     this.#dispatch = new Dispatch({ ...parts, ...moving, coordinator, info }, settings)
     this.store = new StoreRequests({
       clock: ports.clock,
@@ -125,7 +153,13 @@ export class Core {
   async start(): Promise<void> {
     const { network, log } = this.#ports
     const report = await this.#storage.open()
-    log.info('opened the range files', { ranges: report.ranges.length, keys: report.keys, bytes: report.bytes, tornBytes: report.tornBytes, damages: report.damages.length })
+    log.info('opened the range files', {
+      ranges: report.ranges.length,
+      keys: report.keys,
+      bytes: report.bytes,
+      tornBytes: report.tornBytes,
+      damages: report.damages.length
+    })
     await this.#copies.open(report.ranges, this.#init.params.q)
     const damaged = report.damages.map(({ range }) => range)
     await this.#copies.set(
@@ -140,7 +174,12 @@ export class Core {
     this.#subscribe()
     this.#publish()
     network.handleRequests((request, from, options) => this.#dispatch.handle(request, from, options))
-    network.handleStreams('sync', stream => answerCompare({ replicas: this.#replicas, timers: this.#ports.timers, prepare: ranges => this.#keeper.ensure(ranges) }, stream))
+    network.handleStreams('sync', stream =>
+      answerCompare(
+        { replicas: this.#replicas, timers: this.#ports.timers, prepare: ranges => this.#keeper.ensure(ranges) },
+        stream
+      )
+    )
     await this.membership.start()
     // Unless there is nobody to learn from: a founder that has always been alone.
     const alone = this.membership.addressBook.peers().length + network.connected().length === 0
@@ -165,7 +204,10 @@ export class Core {
   }
 
   async info(what: Extract<Request, { type: 'info' }>['what'], key?: Uint8Array): Promise<unknown> {
-    const answer = await this.#serveSelf({ type: 'info', what, key }, { timeoutMs: this.#init.settings.requestTimeoutMs })
+    const answer = await this.#serveSelf(
+      { type: 'info', what, key },
+      { timeoutMs: this.#init.settings.requestTimeoutMs }
+    )
     return answer.type === 'info' ? JSON.parse(answer.json) : undefined
   }
 
@@ -189,7 +231,7 @@ export class Core {
   #subscribe(): void {
     this.#unsubscribes.push(
       this.topology.onChange(() => this.#soon()),
-      this.membership.onRecord((record, previous) => this.#onRecord(record.claims, previous === undefined || previous.zone !== record.zone)),
+      this.membership.onRecord((record, previous) => this.#onRecord(record, previous)),
       this.membership.onLiveness((peerId, verdict) => {
         if (verdict === 'up') this.#antiEntropy.peerReturned(peerId)
       }),
@@ -203,9 +245,22 @@ export class Core {
     })
   }
 
-  #onRecord(claims: Claim[], zoneChanged: boolean): void {
-    this.#background.run('taking in ring facts', this.topology.apply(claims))
-    if (zoneChanged) this.topology.invalidate()
+  #onRecord(record: MemberRecord, previous: MemberRecord | undefined): void {
+    this.#background.run('taking in ring facts', this.#learn(record))
+    if (previous === undefined || previous.zone !== record.zone) this.topology.invalidate()
+  }
+
+  /** Omission releases nothing (design §6): an owner that leaves out what it owns has lost it, and hears it from us. */
+  async #learn({ peerId, claims }: MemberRecord): Promise<void> {
+    await this.topology.apply(claims)
+    const said = new Set(claims.map(({ range }) => range))
+    const forgotten = this.topology.claims().filter(({ range, owner }) => owner === peerId && !said.has(range))
+    if (forgotten.length === 0) return
+    await this.#peers.call(
+      peerId,
+      { type: 'claims', claims: forgotten },
+      { timeoutMs: this.#init.settings.requestTimeoutMs }
+    )
   }
 
   /** The cluster remembers more than this directory does: nothing here is taken as complete until compared. */
@@ -250,7 +305,11 @@ export class Core {
     const claims = this.topology.ownClaims()
     const owns = claims.some(({ owner }) => owner === this.#ports.signer.peerId)
     const { keys, liveBytes } = this.#storage.totalStats()
-    this.membership.update({ claims, status: owns ? 'up' : 'joining', load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond() } })
+    this.membership.update({
+      claims,
+      status: owns ? 'up' : 'joining',
+      load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond() }
+    })
   }
 
   #mayOwn(peerId: string): boolean {

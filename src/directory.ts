@@ -194,8 +194,10 @@ export async function readNodeFile(dir: string): Promise<NodeFile | undefined> {
   }
 }
 
-export async function writeNodeFile(dir: string, file: NodeFile): Promise<void> {
-  await replaceFile(dir, layout(dir).node, `${JSON.stringify(file, null, 2)}\n`, PUBLIC_MODE)
+export async function writeNodeFile(dir: string, file: Omit<NodeFile, 'pid'> & { pid?: number }): Promise<void> {
+  const { peerId, addresses, http, pid = ownPid } = file
+  const content = { peerId, addresses, http, pid }
+  await replaceFile(dir, layout(dir).node, `${JSON.stringify(content, null, 2)}\n`, PUBLIC_MODE)
 }
 
 export async function removeNodeFile(dir: string): Promise<void> {

@@ -66,8 +66,13 @@ export class Dispatch {
 
   async handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
     if (this.#closing) throw new CoterieError('closed', 'this node is stopping; ask another')
-    if (this.#inFlight >= this.#maxInFlight) throw new CoterieError('overloaded', `this node works on ${this.#inFlight} requests already; try again in a moment`)
-    if (from.role === 'client' && !CLIENT_REQUESTS.includes(request.type)) throw new CoterieError('refused', `"${request.type}" is for members of the cluster, not for clients`)
+    if (this.#inFlight >= this.#maxInFlight)
+      throw new CoterieError(
+        'overloaded',
+        `this node works on ${this.#inFlight} requests already; try again in a moment`
+      )
+    if (from.role === 'client' && !CLIENT_REQUESTS.includes(request.type))
+      throw new CoterieError('refused', `"${request.type}" is for members of the cluster, not for clients`)
     this.#inFlight++
     this.#ops++
     try {

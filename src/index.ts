@@ -7,14 +7,14 @@
  *
  * All three give a `Store`.
  */
-export type { Durability, NodeSettings } from './config.ts'
+
 export { type ConnectOptions, type CoterieClient, connect } from './client/client.ts'
-export type { ClusterParams } from './config.ts'
+export type { ClusterParams, Durability, NodeSettings } from './config.ts'
 export { CoterieError, ERROR_CODES, type ErrorCode, isCoterieError } from './errors.ts'
 export type { Level } from './messages.ts'
 export { type CoterieNode, createNode, type NodeOptions } from './node.ts'
 export type { Log } from './ports.ts'
-export { lineLog, type LogLevel } from './runtime.ts'
+export { type LogLevel, lineLog } from './runtime.ts'
 export { type CoterieInit, CoterieService, coterie } from './service.ts'
 export type {
   Bytes,

@@ -84,7 +84,15 @@ export class Info {
   #ring(): unknown {
     const { params } = this.#parts.topology
     const owners = this.#parts.topology.claims().map(({ range, owner, epoch }) => ({ range, owner, epoch }))
-    return { clusterId: params.clusterId, name: params.name, q: params.q, n: params.n, r: params.r, w: params.w, owners }
+    return {
+      clusterId: params.clusterId,
+      name: params.name,
+      q: params.q,
+      n: params.n,
+      r: params.r,
+      w: params.w,
+      owners
+    }
   }
 
   async #where(key: Uint8Array): Promise<unknown> {
@@ -95,12 +103,26 @@ export class Info {
     const replicas = await Promise.all(preference.map(peerId => this.#replica(peerId, range)))
     const printable = Buffer.from(key).toString()
     const isText = Buffer.from(printable).equals(key)
-    return { key: isText ? printable : undefined, keyBase64: Buffer.from(key).toString('base64'), position: formatPosition(position), range, preference, replicas }
+    return {
+      key: isText ? printable : undefined,
+      keyBase64: Buffer.from(key).toString('base64'),
+      position: formatPosition(position),
+      range,
+      preference,
+      replicas
+    }
   }
 
-  async #replica(peerId: string, range: number): Promise<{ peerId: string; alive: boolean; synced: boolean; status: CopyStatus | 'unknown' }> {
+  async #replica(
+    peerId: string,
+    range: number
+  ): Promise<{ peerId: string; alive: boolean; synced: boolean; status: CopyStatus | 'unknown' }> {
     try {
-      const answer = await this.#parts.peers.call(peerId, { type: 'copies', ranges: [range] }, { timeoutMs: COPIES_TIMEOUT_MS })
+      const answer = await this.#parts.peers.call(
+        peerId,
+        { type: 'copies', ranges: [range] },
+        { timeoutMs: COPIES_TIMEOUT_MS }
+      )
       const { status } = expectAnswer(answer, 'copies').copies[0]
       return { peerId, alive: true, synced: status === 'synced', status }
     } catch {
@@ -110,7 +132,19 @@ export class Info {
   }
 
   #stats(): unknown {
-    const { store, copies, coordinator, transfers, antiEntropy, mirrors, handover, keeper, thief, membership, dispatch } = this.#parts
+    const {
+      store,
+      copies,
+      coordinator,
+      transfers,
+      antiEntropy,
+      mirrors,
+      handover,
+      keeper,
+      thief,
+      membership,
+      dispatch
+    } = this.#parts
     const totals = store.totalStats()
     return {
       keys: totals.keys,

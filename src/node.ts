@@ -86,7 +86,10 @@ async function prepare({ dir, secret: line }: NodeOptions): Promise<{ identity: 
   try {
     const secret = line === undefined ? await readSecret(dir) : parseSecret(line)
     if (secret === undefined) {
-      throw new CoterieError('bad-config', `${dir} belongs to no cluster yet and no secret was given; make a cluster with coterie init, or give the secret of one`)
+      throw new CoterieError(
+        'bad-config',
+        `${dir} belongs to no cluster yet and no secret was given; make a cluster with coterie init, or give the secret of one`
+      )
     }
     const bytes = await readIdentity(dir)
     if (bytes !== undefined) return { identity: loadIdentity(bytes), secret }

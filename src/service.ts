@@ -10,14 +10,35 @@
 import { type PrivateKey, type Startable, serviceDependencies } from '@libp2p/interface'
 import { type ClusterParams, checkClusterParams, checkSettings, DEFAULT_SETTINGS, type NodeSettings } from './config.ts'
 import { Core } from './core.ts'
-import { type DirectoryLock, layout, lockDirectory, makeDirectory, readConfig, readSecret, updateConfig, writeSecret } from './directory.ts'
+import {
+  type DirectoryLock,
+  layout,
+  lockDirectory,
+  makeDirectory,
+  readConfig,
+  readSecret,
+  removeNodeFile,
+  updateConfig,
+  writeNodeFile,
+  writeSecret
+} from './directory.ts'
 import { CoterieError } from './errors.ts'
 import { formatSecret, parseSecret, type Secret } from './invite.ts'
 import type { Request } from './messages.ts'
 import type { Log } from './ports.ts'
 import { silentLog, systemClock, systemRandom, systemTimers } from './runtime.ts'
 import { nodeFiles } from './storage/node-files.ts'
-import type { Bytes, DeleteOptions, GetOptions, GetResult, KeysOptions, PutOptions, PutResult, Store, UpdateOptions } from './store.ts'
+import type {
+  Bytes,
+  DeleteOptions,
+  GetOptions,
+  GetResult,
+  KeysOptions,
+  PutOptions,
+  PutResult,
+  Store,
+  UpdateOptions
+} from './store.ts'
 import type { StoreRequests } from './store-requests.ts'
 import type { NetworkComponents } from './wire/components.ts'
 import { signerOf } from './wire/identity.ts'
@@ -68,6 +89,7 @@ export class CoterieService implements Store, Startable {
   #founder = false
   #core: Core | undefined
   #coreStarting: Promise<void> | undefined
+  #announced: Promise<void> | undefined
   #fatal: CoterieError | undefined
   #stopped = false
 
@@ -75,7 +97,9 @@ export class CoterieService implements Store, Startable {
     this.#components = components
     this.#init = init
     this.#log = init.log ?? silentLog
-    const own = Object.entries({ zone: init.zone, capacity: init.capacity, durability: init.durability }).filter(([, value]) => value !== undefined)
+    const own = Object.entries({ zone: init.zone, capacity: init.capacity, durability: init.durability }).filter(
+      ([, value]) => value !== undefined
+    )
     this.#settings = checkSettings({ ...DEFAULT_SETTINGS, ...init.settings, ...Object.fromEntries(own) })
     this.peerId = components.peerId.toString()
     // Whoever never asks must not be told by an unhandled rejection.
@@ -93,7 +117,10 @@ export class CoterieService implements Store, Startable {
       this.#founder = config.founder === true
       this.#params = config.cluster
       if (this.#params !== undefined && this.#params.clusterId !== secret.clusterId) {
-        throw new CoterieError('refused', `${dir} belongs to cluster ${this.#params.clusterId}, the secret to ${secret.clusterId}; nothing was changed`)
+        throw new CoterieError(
+          'refused',
+          `${dir} belongs to cluster ${this.#params.clusterId}, the secret to ${secret.clusterId}; nothing was changed`
+        )
       }
       this.#network = this.#makeNetwork(secret, this.#init.seeds ?? config.seeds ?? [])
       await this.#network.start()
@@ -116,6 +143,9 @@ export class CoterieService implements Store, Startable {
     // A core that could not start has told whoever waits for it.
     await this.#coreStarting?.catch(() => undefined)
     try {
+      await this.#announced?.catch(() => undefined)
+      // While the lock still holds: afterwards the file may be the next node's.
+      if (this.#lock !== undefined) await removeNodeFile(this.#init.dir)
       await this.#core?.stop()
     } finally {
       await this.#network?.stop()
@@ -134,8 +164,11 @@ export class CoterieService implements Store, Startable {
     if (this.#fatal !== undefined) listener(this.#fatal)
   }
 
+  /** Loopback last: others are shown the first one, invites begin with it, and on another machine it leads back to itself. */
   addresses(): string[] {
-    return this.#components.addressManager.getAddresses().map(String)
+    const all = this.#components.addressManager.getAddresses().map(String)
+    const isLoopback = (address: string) => /^\/ip4\/127\.|^\/ip6\/::1\//.test(address)
+    return [...all.filter(address => !isLoopback(address)), ...all.filter(isLoopback)]
   }
 
   get cluster(): ClusterParams | undefined {
@@ -159,7 +192,11 @@ export class CoterieService implements Store, Startable {
     return this.#store().delete(key, options)
   }
 
-  async update(key: Bytes, merge: (values: Uint8Array[]) => Bytes | undefined, options?: UpdateOptions): Promise<PutResult> {
+  async update(
+    key: Bytes,
+    merge: (values: Uint8Array[]) => Bytes | undefined,
+    options?: UpdateOptions
+  ): Promise<PutResult> {
     return this.#store().update(key, merge, options)
   }
 
@@ -177,7 +214,8 @@ export class CoterieService implements Store, Startable {
 
   #running(): Core {
     if (this.#stopped) throw new CoterieError('closed', 'the node was stopped')
-    if (this.#core === undefined) throw new CoterieError('not-available', 'the node has not been admitted to its cluster yet; await ready()')
+    if (this.#core === undefined)
+      throw new CoterieError('not-available', 'the node has not been admitted to its cluster yet; await ready()')
     return this.#core
   }
 
@@ -187,10 +225,16 @@ export class CoterieService implements Store, Startable {
     const kept = await readSecret(dir)
     const given = secret === undefined ? undefined : parseSecret(secret)
     if (given === undefined && kept === undefined) {
-      throw new CoterieError('bad-config', `${dir} belongs to no cluster yet and no secret was given; make a cluster with coterie init, or give the secret of one`)
+      throw new CoterieError(
+        'bad-config',
+        `${dir} belongs to no cluster yet and no secret was given; make a cluster with coterie init, or give the secret of one`
+      )
     }
     if (given !== undefined && kept !== undefined && formatSecret(given) !== formatSecret(kept)) {
-      throw new CoterieError('refused', `${layout(dir).secret} holds another secret than the one given; nothing was changed`)
+      throw new CoterieError(
+        'refused',
+        `${layout(dir).secret} holds another secret than the one given; nothing was changed`
+      )
     }
     if (kept === undefined) await writeSecret(dir, given!)
     return given ?? kept!
@@ -247,10 +291,22 @@ export class CoterieService implements Store, Startable {
     })
     this.#coreStarting = core.start().then(() => {
       this.#core = core
-      if (core.ready) this.#ready.resolve()
-      else core.topology.onChange(() => core.ready && this.#ready.resolve())
+      if (core.ready) return this.#announce()
+      const unsubscribe = core.topology.onChange(() => {
+        if (!core.ready) return
+        unsubscribe()
+        this.#announce().catch(error => this.#fail(error))
+      })
     })
     return this.#coreStarting
+  }
+
+  /** Others on this machine find a node that serves by `node.json` (`--dir`). */
+  async #announce(): Promise<void> {
+    if (this.#stopped) return
+    this.#announced = writeNodeFile(this.#init.dir, { peerId: this.peerId, addresses: this.addresses(), http: null })
+    await this.#announced
+    this.#ready.resolve()
   }
 
   #wanted(): string[] {
@@ -261,7 +317,10 @@ export class CoterieService implements Store, Startable {
   }
 
   #fail(error: unknown): void {
-    this.#fatal = error instanceof CoterieError ? error : new CoterieError('internal', `the node cannot start: ${String(error)}`, { cause: error })
+    this.#fatal =
+      error instanceof CoterieError
+        ? error
+        : new CoterieError('internal', `the node cannot start: ${String(error)}`, { cause: error })
     this.#log.error(this.#fatal.message)
     this.#ready.reject(this.#fatal)
     for (const listener of this.#fatalListeners) listener(this.#fatal)

@@ -43,12 +43,22 @@ export class StoreRequests implements Omit<Store, 'close'> {
   async get(key: Bytes, { r = 'default', ...options }: GetOptions = {}): Promise<GetResult> {
     const answer = await this.#send({ type: 'get', key: checkKey(key), r, forwarded: false }, options)
     if (answer.type !== 'got') throw unexpected(answer)
-    const siblings = answer.siblings.map(({ value, dot, expiresAtMs }) => ({ value, dot, ...(expiresAtMs > 0 && { expiresAt: expiresAtMs }) }))
-    return { values: siblings.map(({ value }) => value), context: tokenToString(answer.context), replies: answer.replies, siblings }
+    const siblings = answer.siblings.map(({ value, dot, expiresAtMs }) => ({
+      value,
+      dot,
+      ...(expiresAtMs > 0 && { expiresAt: expiresAtMs })
+    }))
+    return {
+      values: siblings.map(({ value }) => value),
+      context: tokenToString(answer.context),
+      replies: answer.replies,
+      siblings
+    }
   }
 
   async put(key: Bytes, value: Bytes, { ttlMs, ...options }: PutOptions = {}): Promise<PutResult> {
-    if (ttlMs !== undefined && !(ttlMs > 0 && Number.isFinite(ttlMs))) throw new CoterieError('bad-usage', `ttlMs is ${ttlMs}; it takes milliseconds above 0`)
+    if (ttlMs !== undefined && !(ttlMs > 0 && Number.isFinite(ttlMs)))
+      throw new CoterieError('bad-usage', `ttlMs is ${ttlMs}; it takes milliseconds above 0`)
     return this.#write(key, checkValue(value), ttlMs, options)
   }
 
@@ -62,7 +72,8 @@ export class StoreRequests implements Omit<Store, 'close'> {
 
   async *keys({ range, prefix = '', ...options }: KeysOptions = {}): AsyncGenerator<Uint8Array> {
     const q = this.#parts.q()
-    if (range !== undefined && !(Number.isInteger(range) && range >= 0 && range < q)) throw new CoterieError('bad-usage', `range is ${range}; this cluster has 0 to ${q - 1}`)
+    if (range !== undefined && !(Number.isInteger(range) && range >= 0 && range < q))
+      throw new CoterieError('bad-usage', `range is ${range}; this cluster has 0 to ${q - 1}`)
     const [first, last] = range === undefined ? [0, q - 1] : [range, range]
     for (let at = first; at <= last; at++) yield* this.#keysOf(at, toBytes(prefix), options)
   }
@@ -70,7 +81,10 @@ export class StoreRequests implements Omit<Store, 'close'> {
   async *#keysOf(range: number, prefix: Uint8Array, options: OperationOptions): AsyncGenerator<Uint8Array> {
     let after: Uint8Array = new Uint8Array()
     for (;;) {
-      const answer = await this.#send({ type: 'keys', range, after, limit: KEYS_PAGE, prefix, forwarded: false }, options)
+      const answer = await this.#send(
+        { type: 'keys', range, after, limit: KEYS_PAGE, prefix, forwarded: false },
+        options
+      )
       if (answer.type !== 'keys') throw unexpected(answer)
       yield* answer.keys
       const last = answer.keys.at(-1)
@@ -79,7 +93,12 @@ export class StoreRequests implements Omit<Store, 'close'> {
     }
   }
 
-  async #write(key: Bytes, value: Uint8Array | undefined, ttlMs: number | undefined, { context, w = 'default', ...options }: DeleteOptions): Promise<PutResult> {
+  async #write(
+    key: Bytes,
+    value: Uint8Array | undefined,
+    ttlMs: number | undefined,
+    { context, w = 'default', ...options }: DeleteOptions
+  ): Promise<PutResult> {
     const answer = await this.#send(
       {
         type: 'put',
@@ -100,7 +119,8 @@ export class StoreRequests implements Omit<Store, 'close'> {
 
   #send(request: Request, { timeoutMs = this.#parts.timeoutMs, signal }: OperationOptions): Promise<Answer> {
     signal?.throwIfAborted()
-    if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new CoterieError('bad-usage', `timeoutMs is ${timeoutMs}; it takes milliseconds above 0`)
+    if (!(timeoutMs > 0 && Number.isFinite(timeoutMs)))
+      throw new CoterieError('bad-usage', `timeoutMs is ${timeoutMs}; it takes milliseconds above 0`)
     return this.#parts.send(request, { timeoutMs, signal })
   }
 }

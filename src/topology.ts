@@ -49,12 +49,16 @@ export class Topology {
     }
     try {
       const map = OwnerMap.decode(bytes)
-      if (map.q !== this.#init.params.q) throw new CoterieError('damaged', `it has ${map.q} ranges, the cluster ${this.#init.params.q}`)
+      if (map.q !== this.#init.params.q)
+        throw new CoterieError('damaged', `it has ${map.q} ranges, the cluster ${this.#init.params.q}`)
       this.#map = map
     } catch (error) {
       this.#damaged = true
       await this.#files.rename(this.#path, `${this.#path}.damaged`)
-      this.#log.warn('the owner map on disk is damaged; put aside, to be learnt from the other nodes', { file: this.#path, error: String(error) })
+      this.#log.warn('the owner map on disk is damaged; put aside, to be learnt from the other nodes', {
+        file: this.#path,
+        error: String(error)
+      })
     }
     this.#changed()
   }
@@ -171,16 +175,24 @@ export class Topology {
   #isNews(claim: Claim): boolean {
     if (!(claim.range >= 0 && claim.range < this.#init.params.q)) return false
     const known = this.#map.claim(claim.range)
-    return known === undefined || claim.epoch > known.epoch || (claim.epoch === known.epoch && claim.owner < known.owner)
+    return (
+      known === undefined || claim.epoch > known.epoch || (claim.epoch === known.epoch && claim.owner < known.owner)
+    )
   }
 
   #isGranted(claim: Claim): boolean {
     if (claim.epoch === 1) return true
     const { grant } = claim
     const known = this.#map.claim(claim.range)
-    const byOwner = grant !== undefined && (known === undefined || known.epoch !== claim.epoch - 1 || known.owner === grant.by)
-    if (byOwner && this.#signer.verify(grant.by, grantMessage(this.#init.params.clusterId, claim), grant.signature)) return true
-    this.#log.warn('refused a claim that its previous owner did not grant', { range: claim.range, epoch: claim.epoch, owner: claim.owner })
+    const byOwner =
+      grant !== undefined && (known === undefined || known.epoch !== claim.epoch - 1 || known.owner === grant.by)
+    if (byOwner && this.#signer.verify(grant.by, grantMessage(this.#init.params.clusterId, claim), grant.signature))
+      return true
+    this.#log.warn('refused a claim that its previous owner did not grant', {
+      range: claim.range,
+      epoch: claim.epoch,
+      owner: claim.owner
+    })
     return false
   }
 

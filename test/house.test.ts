@@ -16,13 +16,20 @@ interface Module {
 }
 
 function modules(): Module[] {
-  const files = ['src', 'bin'].flatMap(top => readdirSync(join(ROOT, top), { recursive: true, withFileTypes: true }).map(entry => ({ entry, path: relative(ROOT, join(entry.parentPath, entry.name)) })))
+  const files = ['src', 'bin'].flatMap(top =>
+    readdirSync(join(ROOT, top), { recursive: true, withFileTypes: true }).map(entry => ({
+      entry,
+      path: relative(ROOT, join(entry.parentPath, entry.name))
+    }))
+  )
   return files
     .filter(({ entry, path }) => entry.isFile() && path.endsWith('.ts'))
     .map(({ path }) => {
       const text = readFileSync(join(ROOT, path), 'utf8')
       const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '')
-      const imports = [...code.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name]) => (name.startsWith('.') ? relative(ROOT, join(ROOT, dirname(path), name)) : name))
+      const imports = [...code.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name]) =>
+        name.startsWith('.') ? relative(ROOT, join(ROOT, dirname(path), name)) : name
+      )
       return { path, text, code, imports }
     })
 }
@@ -53,7 +60,8 @@ test('imports go downwards', () => {
     if (folder === '') continue
     for (const name of imports.filter(name => name.startsWith('src/'))) {
       const other = folderOf(name)
-      if (other !== '' && other !== folder && !(MAY_IMPORT[folder] ?? []).includes(other)) offences.push(`${path} imports ${name}`)
+      if (other !== '' && other !== folder && !(MAY_IMPORT[folder] ?? []).includes(other))
+        offences.push(`${path} imports ${name}`)
       if (COMPOSITION.includes(name) && folder !== 'cli') offences.push(`${path} looks up to ${name}`)
     }
   }
@@ -62,13 +70,20 @@ test('imports go downwards', () => {
 
 test('only wire, client, node.ts and service.ts import libp2p packages', () => {
   const offences = modules()
-    .filter(({ path }) => !['wire', 'client'].includes(folderOf(path)) && !['src/node.ts', 'src/service.ts'].includes(path))
-    .flatMap(({ path, imports }) => imports.filter(name => /^(libp2p|@libp2p|@chainsafe|@multiformats)/.test(name)).map(name => `${path} imports ${name}`))
+    .filter(
+      ({ path }) => !['wire', 'client'].includes(folderOf(path)) && !['src/node.ts', 'src/service.ts'].includes(path)
+    )
+    .flatMap(({ path, imports }) =>
+      imports
+        .filter(name => /^(libp2p|@libp2p|@chainsafe|@multiformats)/.test(name))
+        .map(name => `${path} imports ${name}`)
+    )
   assert.equal(offences, [])
 })
 
 test('only runtime.ts reads clocks, timers and chance', () => {
-  const impure = /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|process\.nextTick|queueMicrotask|randomBytes|randomUUID)\b/
+  const impure =
+    /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|process\.nextTick|queueMicrotask|randomBytes|randomUUID)\b/
   // Outside the core: the data directory's lock and key material are made before a node exists.
   const free = ['src/runtime.ts', 'src/directory.ts']
   const offences = modules()
@@ -79,8 +94,14 @@ test('only runtime.ts reads clocks, timers and chance', () => {
 
 test('only bin, cli, runtime.ts and directory.ts touch the process', () => {
   const offences = modules()
-    .filter(({ path }) => path.startsWith('src/') && folderOf(path) !== 'cli' && !['src/runtime.ts', 'src/directory.ts'].includes(path))
-    .filter(({ code, imports }) => /\bprocess\.\w/.test(code) || imports.includes('node:process') || imports.includes('node:child_process'))
+    .filter(
+      ({ path }) =>
+        path.startsWith('src/') && folderOf(path) !== 'cli' && !['src/runtime.ts', 'src/directory.ts'].includes(path)
+    )
+    .filter(
+      ({ code, imports }) =>
+        /\bprocess\.\w/.test(code) || imports.includes('node:process') || imports.includes('node:child_process')
+    )
     .map(({ path }) => path)
   assert.equal(offences, [])
 })
@@ -88,7 +109,10 @@ test('only bin, cli, runtime.ts and directory.ts touch the process', () => {
 test('files reach the core through the FileIo port only', () => {
   const offences = modules()
     .filter(({ path }) => path.startsWith('src/') && folderOf(path) !== 'cli')
-    .filter(({ path, imports }) => imports.some(name => /^node:fs/.test(name)) && !['src/storage/node-files.ts', 'src/directory.ts'].includes(path))
+    .filter(
+      ({ path, imports }) =>
+        imports.some(name => /^node:fs/.test(name)) && !['src/storage/node-files.ts', 'src/directory.ts'].includes(path)
+    )
     .map(({ path }) => path)
   assert.equal(offences, [])
 })
@@ -105,7 +129,10 @@ test('no file is longer than 400 lines, and each says what it is for', () => {
   const offences = modules().flatMap(({ path, text }) => {
     const lines = text.split('\n').length
     const says = /^(#!.*\n)?(\/\/|\/\*)/.test(text)
-    return [...(lines > 400 ? [`${path} has ${lines} lines`] : []), ...(says ? [] : [`${path} does not say what it is for`])]
+    return [
+      ...(lines > 400 ? [`${path} has ${lines} lines`] : []),
+      ...(says ? [] : [`${path} does not say what it is for`])
+    ]
   })
   assert.equal(offences, [])
 })

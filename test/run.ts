@@ -9,7 +9,9 @@ import { join, relative } from 'node:path'
 const ROOT = join(import.meta.dirname, '..')
 const UVU = join(ROOT, 'node_modules', 'uvu', 'bin.js')
 /** A file that takes longer hangs. */
-const FILE_TIMEOUT_MS = 240_000
+const FILE_TIMEOUT_MS = 180_000
+/** A file whose suites are done and whose process does not end has left something open, which is a failure too. */
+const END_TIMEOUT_MS = 10_000
 const AT_ONCE = 2
 /** Real processes share two cores with nobody. */
 const ALONE = /^test\/(process|lan)\//
@@ -29,7 +31,15 @@ function run(file: string): Promise<Outcome> {
     const pattern = `^${file.slice('test/'.length).replace(/[.\\/]/g, '\\$&')}$`
     const child = spawn(process.execPath, [UVU, 'test', pattern], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
-    child.stdout.on('data', chunk => (output += chunk))
+    let ending: NodeJS.Timeout | undefined
+    child.stdout.on('data', chunk => {
+      output += chunk
+      if (ending !== undefined || !/^ {2}Duration: /m.test(output)) return
+      ending = setTimeout(() => {
+        output += `\n${file}: the suites are done, but the process did not end within ${END_TIMEOUT_MS} ms\n`
+        child.kill('SIGKILL')
+      }, END_TIMEOUT_MS)
+    })
     child.stderr.on('data', chunk => (output += chunk))
     const limit = setTimeout(() => {
       output += `\n${file} was stopped after ${FILE_TIMEOUT_MS} ms\n`
@@ -37,6 +47,7 @@ function run(file: string): Promise<Outcome> {
     }, FILE_TIMEOUT_MS)
     child.on('close', code => {
       clearTimeout(limit)
+      clearTimeout(ending)
       const count = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(output)?.[1] ?? 0)
       const total = count('Total')
       const passed = count('Passed')
@@ -52,7 +63,13 @@ function report({ file, passed, failed, skipped, output, seconds }: Outcome): vo
   const counts = `${passed} passed${failed > 0 ? `, ${failed} FAILED` : ''}${skipped > 0 ? `, ${skipped} skipped` : ''}`
   console.log(`${failed > 0 ? '✗' : '✓'} ${file}  ${counts}  ${seconds.toFixed(1)} s`)
   // What a test prints on purpose (tables, why it was skipped) is shown behind a bar; failures in full.
-  const shown = failed > 0 ? output : output.split('\n').filter(line => line.startsWith('| ') || line.startsWith('skipped:')).join('\n')
+  const shown =
+    failed > 0
+      ? output
+      : output
+          .split('\n')
+          .filter(line => line.startsWith('| ') || line.startsWith('skipped:'))
+          .join('\n')
   if (shown !== '') console.log(shown)
 }
 
@@ -77,8 +94,14 @@ const files = readdirSync(join(ROOT, 'test'), { recursive: true, withFileTypes: 
   .filter(file => wanted.test(file))
   .sort()
 const outcomes = [
-  ...(await runAll(files.filter(file => !ALONE.test(file)), AT_ONCE)),
-  ...(await runAll(files.filter(file => ALONE.test(file)), 1))
+  ...(await runAll(
+    files.filter(file => !ALONE.test(file)),
+    AT_ONCE
+  )),
+  ...(await runAll(
+    files.filter(file => ALONE.test(file)),
+    1
+  ))
 ]
 const sum = (name: 'passed' | 'failed' | 'skipped') => outcomes.reduce((total, outcome) => total + outcome[name], 0)
 if (sum('skipped') > 0) console.log(`${sum('skipped')} skipped`)

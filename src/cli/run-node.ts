@@ -7,10 +7,8 @@ import {
   readConfig,
   readIdentity,
   readSecret,
-  removeNodeFile,
   updateConfig,
   writeIdentity,
-  writeNodeFile,
   writeSecret
 } from '../directory.ts'
 import { CoterieError, isCoterieError } from '../errors.ts'
@@ -153,25 +151,20 @@ export async function runNode(call: Call, dir: string): Promise<number> {
     node = await parts.createNode({ ...options, log: lineLog(logLevel, line => status.print(line)) })
     const fatal = new Promise<CoterieError>(resolve => node!.onFatal(resolve))
     const first = await Promise.race([node.ready().then(() => undefined), stop.asked, fatal])
-    if (first === undefined) await announceReady(call, dir, node)
+    if (first === undefined) await announceReady(call, node)
     const end = first ?? (await serve(call, node, status, Promise.race([stop.asked, fatal])))
     if (!isCoterieError(end)) return EXIT.done
     status.print(`coterie: ${end.message}`)
     return exitCodeOf(end.code)
   } finally {
     status.show('')
-    if (node) {
-      // While the lock still holds: afterwards the file may be the next node's.
-      await removeNodeFile(dir)
-      await node.close()
-    }
+    await node?.close()
     stop.forget()
   }
 }
 
-async function announceReady({ io }: Call, dir: string, node: RunningNode): Promise<void> {
+async function announceReady({ io }: Call, node: RunningNode): Promise<void> {
   const addresses = node.addresses().map(one => withPeer(one, node.peerId))
-  await writeNodeFile(dir, { peerId: node.peerId, addresses, http: null, pid: io.pid })
   await writeLine(io.stdout, `coterie ready ${node.peerId} ${addresses[0] ?? '-'}`)
 }
 

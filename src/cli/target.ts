@@ -62,7 +62,8 @@ async function runningNode(dir: string): Promise<ConnectOptions> {
       `no node runs in ${dir}: start it with coterie node --dir ${dir}, or give --connect MULTIADDR of another one`
     )
   }
-  return { seeds: node.addresses, secret: formatSecret(secret) }
+  // It runs on this machine: its loopback address, the last one, works whatever became of the network.
+  return { seeds: node.addresses.toReversed(), secret: formatSecret(secret) }
 }
 
 async function connectSecret(given: Arguments): Promise<string> {

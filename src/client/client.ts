@@ -46,7 +46,15 @@ type InfoRequest = Extract<Request, { type: 'info' }>
 const REFRESH_MS = 10_000
 /** A node that is asked gets this share of the time that is left, so that another one still has some. */
 const TRY_SHARE = 0.5
-const RETRY_CODES = ['unreachable', 'timeout', 'overloaded', 'closed', 'wrong-node', 'disk-full', 'range-fenced'] as const
+const RETRY_CODES = [
+  'unreachable',
+  'timeout',
+  'overloaded',
+  'closed',
+  'wrong-node',
+  'disk-full',
+  'range-fenced'
+] as const
 
 /** Throws `bad-usage`, `refused` with the cluster's reason, or `unreachable` when no seed answers within `timeoutMs`. */
 export async function connect(options: ConnectOptions): Promise<CoterieClient> {
@@ -85,8 +93,18 @@ class RemoteClient extends StoreRequests implements CoterieClient {
   #refreshing = false
   #closed = false
 
-  constructor(secret: Secret, seeds: string[], { timeoutMs = DEFAULT_SETTINGS.requestTimeoutMs, log = silentLog }: ConnectOptions) {
-    super({ clock: systemClock, random: systemRandom, q: () => this.cluster.q, timeoutMs, send: (request, options) => this.#send(request, options) })
+  constructor(
+    secret: Secret,
+    seeds: string[],
+    { timeoutMs = DEFAULT_SETTINGS.requestTimeoutMs, log = silentLog }: ConnectOptions
+  ) {
+    super({
+      clock: systemClock,
+      random: systemRandom,
+      q: () => this.cluster.q,
+      timeoutMs,
+      send: (request, options) => this.#send(request, options)
+    })
     this.#secret = secret
     this.#seeds = seeds
     this.#timeoutMs = timeoutMs
@@ -104,7 +122,13 @@ class RemoteClient extends StoreRequests implements CoterieClient {
       this.#network = this.#makeNetwork(components)
       return this.#network
     }
-    const config = hostConfig({ privateKey, listen: [], clusterId: this.#secret.clusterId, client: true, services: { network: factory } })
+    const config = hostConfig({
+      privateKey,
+      listen: [],
+      clusterId: this.#secret.clusterId,
+      client: true,
+      services: { network: factory }
+    })
     this.#host = await createLibp2p(config)
     await this.#firstConnection()
     this.#refreshSoon(0)
@@ -154,8 +178,16 @@ class RemoteClient extends StoreRequests implements CoterieClient {
       if (!(error instanceof AggregateError)) throw error
       // What a node said weighs more than what another did not say.
       const refusal = error.errors.find(one => isCoterieError(one, 'refused', 'bad-usage'))
-      const reasons = error.errors.map((one, i) => `${this.#seeds[i]}: ${one instanceof Error ? one.message : String(one)}`)
-      throw refusal ?? new CoterieError('unreachable', `no node of the cluster answers (${reasons.join('; ')}); check the address, and that a node runs there`)
+      const reasons = error.errors.map(
+        (one, i) => `${this.#seeds[i]}: ${one instanceof Error ? one.message : String(one)}`
+      )
+      throw (
+        refusal ??
+        new CoterieError(
+          'unreachable',
+          `no node of the cluster answers (${reasons.join('; ')}); check the address, and that a node runs there`
+        )
+      )
     }
   }
 
@@ -163,14 +195,22 @@ class RemoteClient extends StoreRequests implements CoterieClient {
   async #send(request: Request, options: RequestOptions): Promise<Answer> {
     if (this.#closed || this.#network === undefined) throw new CoterieError('closed', 'the client is closed')
     const endMs = systemClock.monotonicMs() + options.timeoutMs
-    const range = 'key' in request && request.key !== undefined ? rangeOfKey(request.key, this.cluster.q) : request.type === 'keys' ? request.range : undefined
+    const range =
+      'key' in request && request.key !== undefined
+        ? rangeOfKey(request.key, this.cluster.q)
+        : request.type === 'keys'
+          ? request.range
+          : undefined
     let lastError: unknown
     for (const peerId of this.#routes.order(range, this.#network.connected(), systemClock.monotonicMs())) {
       const startMs = systemClock.monotonicMs()
       const leftMs = endMs - startMs
       if (leftMs <= 0) break
       try {
-        const answer = await this.#network.request(peerId, request, { timeoutMs: Math.max(1, leftMs * TRY_SHARE), signal: options.signal })
+        const answer = await this.#network.request(peerId, request, {
+          timeoutMs: Math.max(1, leftMs * TRY_SHARE),
+          signal: options.signal
+        })
         this.#routes.answered(peerId, systemClock.monotonicMs() - startMs)
         if (answer.type !== 'moved') return answer
         lastError = new CoterieError('wrong-node', `${peerId} does not hold the range`)

@@ -74,16 +74,22 @@ export class Coordinator {
         return await attempt()
       } catch (error) {
         if (!(error instanceof StaleView)) throw error
-        if (replans >= MAX_REPLANS) throw new CoterieError('not-available', 'the ring kept moving under this operation; try again')
+        if (replans >= MAX_REPLANS)
+          throw new CoterieError('not-available', 'the ring kept moving under this operation; try again')
       }
     }
   }
 
   #route(request: ClientRequest, deadline: Deadline): Promise<Answer> {
     const { topology, replicas } = this.#parts
-    if (!topology.complete) throw new CoterieError('not-available', 'this node has not learnt the ring yet; try again in a moment')
+    if (!topology.complete)
+      throw new CoterieError('not-available', 'this node has not learnt the ring yet; try again in a moment')
     const range = request.type === 'keys' ? request.range : replicas.rangeOf(request.key)
-    if (range >= topology.params.q) throw new CoterieError('bad-usage', `range ${range} does not exist; this cluster has 0 to ${topology.params.q - 1}`)
+    if (range >= topology.params.q)
+      throw new CoterieError(
+        'bad-usage',
+        `range ${range} does not exist; this cluster has 0 to ${topology.params.q - 1}`
+      )
     if (this.#holds(range, request)) return this.#coordinateOrHandOn(range, request, deadline)
     // Handed on once already: a read needs no copy of our own, a write and a listing do.
     if (request.forwarded && request.type === 'get') return this.#get(range, request, deadline)
@@ -116,11 +122,13 @@ export class Coordinator {
   async #get(range: number, request: Get, deadline: Deadline): Promise<Answer> {
     this.#counts.gets++
     const { state, replies } = await this.#read(range, request, deadline)
-    const siblings: SiblingView[] = liveSiblings(state, this.#parts.clock.wallMs()).map(({ value, dot, expiresAtMs }) => ({
-      value: value!,
-      dot: formatDot(dot),
-      expiresAtMs
-    }))
+    const siblings: SiblingView[] = liveSiblings(state, this.#parts.clock.wallMs()).map(
+      ({ value, dot, expiresAtMs }) => ({
+        value: value!,
+        dot: formatDot(dot),
+        expiresAtMs
+      })
+    )
     return { type: 'got', siblings, context: this.#token(state.context, request.key), replies }
   }
 
@@ -138,8 +146,18 @@ export class Coordinator {
     const seen = await this.#seen(range, request, deadline)
     // The keeper makes and thaws copies too, but a write need not wait for its next look.
     if (['none', 'frozen'].includes(replicas.status(range))) await replicas.create([range])
-    const intent = { value: request.value, context: seen, writeId: Buffer.from(request.writeId).toString('hex'), expiresAtMs: request.expiresAtMs }
-    const { state, dot, replaced, acks } = await writeKey(this.#parts, { range, key: request.key, needed }, intent, deadline)
+    const intent = {
+      value: request.value,
+      context: seen,
+      writeId: Buffer.from(request.writeId).toString('hex'),
+      expiresAtMs: request.expiresAtMs
+    }
+    const { state, dot, replaced, acks } = await writeKey(
+      this.#parts,
+      { range, key: request.key, needed },
+      intent,
+      deadline
+    )
     return {
       type: 'stored',
       context: this.#token(withDot(seen ?? EMPTY_CONTEXT, dot), request.key),
@@ -161,7 +179,12 @@ export class Coordinator {
 
   async #keys(request: Keys): Promise<Answer> {
     const after = request.after.length === 8 ? cursorPosition(request.after) : undefined
-    const { keys, done } = await this.#parts.replicas.page(request.range, after, Math.min(request.limit, MAX_PAGE), request.prefix)
+    const { keys, done } = await this.#parts.replicas.page(
+      request.range,
+      after,
+      Math.min(request.limit, MAX_PAGE),
+      request.prefix
+    )
     return { type: 'keys', keys, done }
   }
 
@@ -186,7 +209,19 @@ export class Coordinator {
         if (again.type !== 'moved') return again
         lastError = new CoterieError('wrong-node', `${member} does not hold range ${range}`)
       } catch (error) {
-        if (!isCoterieError(error, 'unreachable', 'timeout', 'overloaded', 'closed', 'disk-full', 'range-fenced', 'wrong-node')) throw error
+        if (
+          !isCoterieError(
+            error,
+            'unreachable',
+            'timeout',
+            'overloaded',
+            'closed',
+            'disk-full',
+            'range-fenced',
+            'wrong-node'
+          )
+        )
+          throw error
         lastError = error
       }
     }

@@ -22,7 +22,8 @@ export class Deadline {
   /** Throws when there is no time left or the caller has given up. `what` completes "… was not done in time". */
   check(what: string): void {
     this.signal?.throwIfAborted()
-    if (this.remainingMs <= 0) throw new CoterieError('not-available', `${what} was not done within ${this.timeoutMs} ms`)
+    if (this.remainingMs <= 0)
+      throw new CoterieError('not-available', `${what} was not done within ${this.timeoutMs} ms`)
   }
 
   options(): RequestOptions {
@@ -31,7 +32,12 @@ export class Deadline {
 }
 
 /** Settles like `work`, or rejects with `late()` once the deadline passes, or with the signal's reason. */
-export function withinDeadline<T>(work: Promise<T>, deadline: Deadline, timers: Timers, late: () => CoterieError): Promise<T> {
+export function withinDeadline<T>(
+  work: Promise<T>,
+  deadline: Deadline,
+  timers: Timers,
+  late: () => CoterieError
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = timers.after(deadline.remainingMs, () => finish(() => reject(late())))
     const onAbort = () => finish(() => reject(deadline.signal?.reason))

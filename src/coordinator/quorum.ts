@@ -15,9 +15,13 @@ export interface QuorumRules {
 
 /** The number of answers a level asks for. Throws `bad-usage` for a number outside 1 … N. */
 export function answersNeeded(level: Level, { n, byDefault, owners }: QuorumRules): number {
-  const asked = level === 'default' ? byDefault : level === 'quorum' ? Math.floor(n / 2) + 1 : level === 'all' ? n : level
+  const asked =
+    level === 'default' ? byDefault : level === 'quorum' ? Math.floor(n / 2) + 1 : level === 'all' ? n : level
   if (!Number.isInteger(asked) || asked < 1 || asked > n) {
-    throw new CoterieError('bad-usage', `${asked} answers were asked for; this cluster keeps ${n} copies, so it takes 1 to ${n}, quorum or all`)
+    throw new CoterieError(
+      'bad-usage',
+      `${asked} answers were asked for; this cluster keeps ${n} copies, so it takes 1 to ${n}, quorum or all`
+    )
   }
   return Math.min(asked, Math.max(1, owners))
 }

@@ -25,7 +25,11 @@ export interface ReadResult {
 }
 
 /** Throws StaleView when the ring moved, `not-available` when too few replicas answered. */
-export async function readKey(parts: ReadParts, target: { range: number; key: Uint8Array; needed: number }, deadline: Deadline): Promise<ReadResult> {
+export async function readKey(
+  parts: ReadParts,
+  target: { range: number; key: Uint8Array; needed: number },
+  deadline: Deadline
+): Promise<ReadResult> {
   const members = parts.topology.view.preferenceList(target.range)
   const read = new QuorumRead(parts, target, members, deadline)
   return withinDeadline(read.run(), deadline, parts.timers, () => read.tooFew(`within ${deadline.timeoutMs} ms`))
@@ -42,7 +46,12 @@ class QuorumRead {
   #asked = 0
   #settled = 0
 
-  constructor(parts: ReadParts, target: { range: number; key: Uint8Array; needed: number }, members: readonly string[], deadline: Deadline) {
+  constructor(
+    parts: ReadParts,
+    target: { range: number; key: Uint8Array; needed: number },
+    members: readonly string[],
+    deadline: Deadline
+  ) {
     this.#parts = parts
     this.#target = target
     this.#deadline = deadline
@@ -98,7 +107,9 @@ class QuorumRead {
     const { range, needed } = this.#target
     const of = `a read of range ${range} needs ${needed} of its ${this.#order.length} replicas`
     const enough = this.#quorum.answers >= needed
-    const found = enough ? `${this.#quorum.answers} answered, but too few of them have caught up to say that there is no such key` : `${this.#failures.length} failed`
+    const found = enough
+      ? `${this.#quorum.answers} answered, but too few of them have caught up to say that there is no such key`
+      : `${this.#failures.length} failed`
     const why = this.#failures.length > 0 ? `: ${this.#failures.at(-1)}` : ''
     return new CoterieError('not-available', `${of}; ${found}${when === '' ? '' : ` ${when}`}${why}`)
   }
@@ -130,6 +141,7 @@ class QuorumRead {
     const { range, key } = this.#target
     const bytes = encodeState(merged)
     const options = { timeoutMs: this.#deadline.timeoutMs }
-    for (const [member] of stale) this.#parts.background.run('read repair', mergeReplica(this.#parts, member, range, key, bytes, options))
+    for (const [member] of stale)
+      this.#parts.background.run('read repair', mergeReplica(this.#parts, member, range, key, bytes, options))
   }
 }

@@ -20,7 +20,12 @@ export interface ReplicaParts {
 
 type ReplicaRequest = Extract<Request, { type: 'read' | 'merge' }>
 
-async function callReplica(parts: ReplicaParts, member: string, request: ReplicaRequest, options: RequestOptions): Promise<Answer> {
+async function callReplica(
+  parts: ReplicaParts,
+  member: string,
+  request: ReplicaRequest,
+  options: RequestOptions
+): Promise<Answer> {
   const answer = await parts.peers.call(member, request, options)
   if (answer.type !== 'moved') return answer
   if ((await parts.topology.apply(answer.claims)).length > 0) throw new StaleView()
@@ -28,13 +33,29 @@ async function callReplica(parts: ReplicaParts, member: string, request: Replica
   await parts.peers.call(member, { type: 'claims', claims: parts.topology.claimsAround(request.range) }, options)
   const again = await parts.peers.call(member, request, options)
   if (again.type !== 'moved') return again
-  throw new CoterieError('wrong-node', `${member} does not hold range ${request.range}, though the ring known here says so`)
+  throw new CoterieError(
+    'wrong-node',
+    `${member} does not hold range ${request.range}, though the ring known here says so`
+  )
 }
 
-export async function readReplica(parts: ReplicaParts, member: string, range: number, key: Uint8Array, options: RequestOptions): Promise<{ state?: Uint8Array; synced: boolean }> {
+export async function readReplica(
+  parts: ReplicaParts,
+  member: string,
+  range: number,
+  key: Uint8Array,
+  options: RequestOptions
+): Promise<{ state?: Uint8Array; synced: boolean }> {
   return expectAnswer(await callReplica(parts, member, { type: 'read', range, key }, options), 'state')
 }
 
-export async function mergeReplica(parts: ReplicaParts, member: string, range: number, key: Uint8Array, state: Uint8Array, options: RequestOptions): Promise<void> {
+export async function mergeReplica(
+  parts: ReplicaParts,
+  member: string,
+  range: number,
+  key: Uint8Array,
+  state: Uint8Array,
+  options: RequestOptions
+): Promise<void> {
   expectAnswer(await callReplica(parts, member, { type: 'merge', range, key, state }, options), 'merged')
 }

@@ -28,10 +28,17 @@ export interface WriteResult extends Omit<Written, 'stored' | 'bytes'> {
 }
 
 /** The node must be on the preference list. Throws `not-available` when W members cannot be reached: the write may still take effect. */
-export async function writeKey(parts: WriteParts, target: WriteTarget, intent: WriteIntent, deadline: Deadline): Promise<WriteResult> {
+export async function writeKey(
+  parts: WriteParts,
+  target: WriteTarget,
+  intent: WriteIntent,
+  deadline: Deadline
+): Promise<WriteResult> {
   const written = await parts.replicas.write(target.range, target.key, intent)
   const replication = new Replication(parts, target, written, deadline)
-  const acks = await withinDeadline(replication.run(), deadline, parts.timers, () => replication.tooFew(`within ${deadline.timeoutMs} ms`))
+  const acks = await withinDeadline(replication.run(), deadline, parts.timers, () =>
+    replication.tooFew(`within ${deadline.timeoutMs} ms`)
+  )
   return { state: written.state, dot: written.dot, replaced: written.replaced, acks }
 }
 
@@ -77,8 +84,12 @@ class Replication {
   }
 
   tooFew(when: string): CoterieError {
-    const why = this.#lastError === undefined ? '' : `: ${this.#lastError instanceof Error ? this.#lastError.message : String(this.#lastError)}`
-    const message = `${this.#quorum.acks} of the ${this.#needed} replicas needed took the write in range ${this.#target.range} ${when}`.trimEnd()
+    const why =
+      this.#lastError === undefined
+        ? ''
+        : `: ${this.#lastError instanceof Error ? this.#lastError.message : String(this.#lastError)}`
+    const message =
+      `${this.#quorum.acks} of the ${this.#needed} replicas needed took the write in range ${this.#target.range} ${when}`.trimEnd()
     return new CoterieError('not-available', `${message}${why}`)
   }
 

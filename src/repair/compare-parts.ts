@@ -40,7 +40,12 @@ export function* entriesOf(replicas: Replicas, range: number, buckets: number[])
 }
 
 /** Compares the other side's entries with ours: what we should send, and what we want. Same tag, same versions. */
-export function diffEntries(replicas: Replicas, range: number, buckets: number[], entries: Uint8Array): { send: Position[]; want: Position[] } {
+export function diffEntries(
+  replicas: Replicas,
+  range: number,
+  buckets: number[],
+  entries: Uint8Array
+): { send: Position[]; want: Position[] } {
   const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength)
   const theirs = new Map<string, { position: Position; tag: number }>()
   for (let at = 0; at < entries.length; at += ENTRY_BYTES) {
@@ -127,7 +132,8 @@ export function packPositions(positions: Position[]): Uint8Array {
 export function unpackPositions(packed: Uint8Array): Position[] {
   const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength)
   const positions: Position[] = []
-  for (let at = 0; at < packed.length; at += POSITION_BYTES) positions.push({ hi: view.getUint32(at, true), lo: view.getUint32(at + 4, true) })
+  for (let at = 0; at < packed.length; at += POSITION_BYTES)
+    positions.push({ hi: view.getUint32(at, true), lo: view.getUint32(at + 4, true) })
   return positions
 }
 

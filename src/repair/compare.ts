@@ -47,7 +47,12 @@ export interface CompareOptions {
 }
 
 /** Runs a session with `peer`. Throws what the stream throws; whatever was merged by then stays. */
-export async function compareRanges(parts: CompareParts & { network: Network }, peer: string, ranges: number[], options: CompareOptions = {}): Promise<CompareResult> {
+export async function compareRanges(
+  parts: CompareParts & { network: Network },
+  peer: string,
+  ranges: number[],
+  options: CompareOptions = {}
+): Promise<CompareResult> {
   const stream = await parts.network.open(peer, 'sync', { timeoutMs: OPEN_TIMEOUT_MS, signal: options.signal })
   try {
     return await new Initiator(parts, stream, ranges, options).run()
@@ -89,7 +94,12 @@ class Watch {
 }
 
 /** Both directions of a session at once, each with its own back-pressure. */
-async function converse(stream: Duplex, outbox: Outbox<SyncMessage>, watch: Watch, take: (message: SyncMessage) => Promise<void> | void): Promise<void> {
+async function converse(
+  stream: Duplex,
+  outbox: Outbox<SyncMessage>,
+  watch: Watch,
+  take: (message: SyncMessage) => Promise<void> | void
+): Promise<void> {
   try {
     await pipe(
       outbox,
@@ -143,7 +153,9 @@ class Initiator {
     const { pushOnly = false, durable = false, signal } = this.#options
     const totals = this.#ranges.map(range => ({ range, ...this.#parts.replicas.sums(range).total() }))
     this.#outbox.add([{ type: 'open', ranges: totals, pushOnly, durable }])
-    await converse(this.#stream, this.#outbox, new Watch(this.#parts.timers, this.#stream, signal), message => this.#take(message))
+    await converse(this.#stream, this.#outbox, new Watch(this.#parts.timers, this.#stream, signal), message =>
+      this.#take(message)
+    )
     if (!this.#done) throw new CoterieError('unreachable', 'the sync stream ended before its session did')
     this.#result.received = this.#sink.merged
     return this.#result
@@ -186,7 +198,10 @@ class Initiator {
 }
 
 /** The other side of a session; `prepare` makes the copies that this node should hold and does not yet. */
-export async function answerCompare(parts: CompareParts & { prepare: (ranges: number[]) => Promise<void> }, stream: Duplex): Promise<void> {
+export async function answerCompare(
+  parts: CompareParts & { prepare: (ranges: number[]) => Promise<void> },
+  stream: Duplex
+): Promise<void> {
   const { replicas, timers } = parts
   const outbox = new Outbox<SyncMessage>()
   const sink = new StateSink(replicas)

@@ -78,7 +78,9 @@ export class CopyKeeper {
     if (fenced.length === 0) return
     await copies.set(fenced, 'syncing')
     for (const range of fenced) {
-      const others = topology.view.preferenceList(range).filter(member => member !== peers.self && peers.isReachable(member))
+      const others = topology.view
+        .preferenceList(range)
+        .filter(member => member !== peers.self && peers.isReachable(member))
       const statuses = await Promise.all(others.map(member => this.#statusAt(member, range)))
       if (!statuses.includes('synced')) continue
       await replicas.drop(range)
@@ -89,7 +91,11 @@ export class CopyKeeper {
 
   async #statusAt(member: string, range: number): Promise<string> {
     try {
-      const answer = await this.#parts.peers.call(member, { type: 'copies', ranges: [range] }, { timeoutMs: STATUS_TIMEOUT_MS })
+      const answer = await this.#parts.peers.call(
+        member,
+        { type: 'copies', ranges: [range] },
+        { timeoutMs: STATUS_TIMEOUT_MS }
+      )
       return answer.type === 'copies' ? (answer.copies[0]?.status ?? 'none') : 'none'
     } catch (error) {
       this.#parts.log.debug('a list member did not say what it holds', { member, error: String(error) })
@@ -118,7 +124,9 @@ export class CopyKeeper {
       const statuses = met.get(range)!.filter(status => status === 'synced' || status === 'syncing')
       return statuses.includes('synced') && statuses.length >= Math.min(n - 1, n - w + 1)
     })
-    const unharmed = level.filter(range => copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range))
+    const unharmed = level.filter(
+      range => copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range)
+    )
     await copies.set(unharmed, 'synced')
   }
 
@@ -135,7 +143,12 @@ export class CopyKeeper {
     }
     for (const range of ranges) {
       const list = topology.view.preferenceList(range)
-      if (copies.status(range) !== 'frozen' || list.length === 0 || !list.every(member => proven.get(range)!.has(member))) continue
+      if (
+        copies.status(range) !== 'frozen' ||
+        list.length === 0 ||
+        !list.every(member => proven.get(range)!.has(member))
+      )
+        continue
       await replicas.drop(range)
       this.#dropped++
       log.debug('gave up a copy; every member of the preference list has it', { range })
@@ -154,10 +167,18 @@ export class CopyKeeper {
     return byMember
   }
 
-  async #compare(peer: string, ranges: number[], options: { pushOnly?: boolean; durable?: boolean } = {}): Promise<ReadonlyMap<number, string>> {
+  async #compare(
+    peer: string,
+    ranges: number[],
+    options: { pushOnly?: boolean; durable?: boolean } = {}
+  ): Promise<ReadonlyMap<number, string>> {
     const transfer = options.pushOnly ? undefined : this.#parts.transfers.begin(peer, ranges)
     try {
-      const { statuses } = await compareRanges(this.#parts, peer, ranges, { ...options, onProgress: transfer?.progress, signal: this.#parts.background.signal })
+      const { statuses } = await compareRanges(this.#parts, peer, ranges, {
+        ...options,
+        onProgress: transfer?.progress,
+        signal: this.#parts.background.signal
+      })
       return statuses
     } catch (error) {
       this.#parts.log.debug('a comparison with a peer failed', { peer, ranges: ranges.length, error: String(error) })

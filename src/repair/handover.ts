@@ -59,13 +59,19 @@ export class Handover {
   /** `ranges` is all that the thief wants from us now: what it asked for before and leaves out is forgotten. */
   ask(thief: string, ranges: number[]): Answer {
     const { topology, peers } = this.#parts
-    const answer = { type: 'asked' as const, granted: [] as NonNullable<ReturnType<Topology['claim']>>[], pending: [] as number[], refused: [] as number[] }
+    const answer = {
+      type: 'asked' as const,
+      granted: [] as NonNullable<ReturnType<Topology['claim']>>[],
+      pending: [] as number[],
+      refused: [] as number[]
+    }
     for (const [range, { to }] of this.#asks) if (to === thief) this.#asks.delete(range)
     const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
     for (const range of ranges) {
       const claim = topology.claim(range)
       if (claim !== undefined && claim.owner === thief) answer.granted.push(claim)
-      else if (claim?.owner !== peers.self || this.#asks.has(range) || !this.#parts.mayOwn(thief)) answer.refused.push(range)
+      else if (claim?.owner !== peers.self || this.#asks.has(range) || !this.#parts.mayOwn(thief))
+        answer.refused.push(range)
       else {
         this.#asks.set(range, { to: thief, untilMs })
         answer.pending.push(range)
@@ -95,7 +101,9 @@ export class Handover {
   async #round(): Promise<boolean> {
     const { topology, peers } = this.#parts
     const view = topology.view
-    const asked: Flip[] = [...this.#asks].filter(([range]) => topology.claim(range)?.owner === peers.self).map(([range, { to }]) => ({ range, to }))
+    const asked: Flip[] = [...this.#asks]
+      .filter(([range]) => topology.claim(range)?.owner === peers.self)
+      .map(([range, { to }]) => ({ range, to }))
     for (const range of this.#asks.keys()) if (!asked.some(flip => flip.range === range)) this.#asks.delete(range)
     const held = await this.#heldRanges(flipEffects(view, chooseFlips(view, asked)))
     const flips = chooseFlips(view, asked, held)
@@ -105,7 +113,7 @@ export class Handover {
     if (preparations === undefined) return false
     const planned = () => this.#unchanged(effects)
     const all = async (step: (preparation: Preparation) => Promise<boolean>) =>
-      (await Promise.all(preparations.map(preparation => this.#attempt(preparation, step)))).every(Boolean)
+      (await Promise.all(preparations.map(preparation => this.#attempt(preparation, step, planned)))).every(Boolean)
     const { clock } = this.#parts
     const startMs = clock.monotonicMs()
     const copy = (preparation: Preparation) => this.#pull(preparation, planned)
@@ -135,8 +143,13 @@ export class Handover {
     await Promise.all(
       [...byMember].map(async ([member, ranges]) => {
         try {
-          const answer = await this.#parts.peers.call(member, { type: 'copies', ranges }, { timeoutMs: CALL_TIMEOUT_MS })
-          for (const { range, status } of expectAnswer(answer, 'copies').copies) if (status !== 'synced') held.add(range)
+          const answer = await this.#parts.peers.call(
+            member,
+            { type: 'copies', ranges },
+            { timeoutMs: CALL_TIMEOUT_MS }
+          )
+          for (const { range, status } of expectAnswer(answer, 'copies').copies)
+            if (status !== 'synced') held.add(range)
         } catch (error) {
           this.#parts.log.debug('a list member did not say what it holds', { member, error: String(error) })
           for (const range of ranges) held.add(range)
@@ -180,22 +193,31 @@ export class Handover {
     return reachable.length < needed ? undefined : reachable.slice(0, needed)
   }
 
-  /** One step with one new member; false when it fails or makes no headway: it is set aside then. */
-  async #attempt(preparation: Preparation, step: (preparation: Preparation) => Promise<boolean>): Promise<boolean> {
+  /** One step with one new member; false when it fails or makes no headway: it is set aside then, unless the plan is void. */
+  async #attempt(
+    preparation: Preparation,
+    step: (preparation: Preparation) => Promise<boolean>,
+    planned: () => boolean
+  ): Promise<boolean> {
     const { member, ranges } = preparation
     try {
       if (await step(preparation)) return true
     } catch (error) {
-      this.#parts.log.debug('a new member of a preference list is not ready', { member, ranges: ranges.length, error: String(error) })
+      this.#parts.log.debug('a new member of a preference list is not ready', {
+        member,
+        ranges: ranges.length,
+        error: String(error)
+      })
     }
-    this.#setAside.set(member, this.#parts.clock.monotonicMs() + SET_ASIDE_MS)
+    if (planned()) this.#setAside.set(member, this.#parts.clock.monotonicMs() + SET_ASIDE_MS)
     return false
   }
 
   /** Seals the mirrors and asks once more: what the member says after the seal cannot be undone by a lost mirror. */
   async #sealed(preparation: Preparation, stillWanted: () => boolean): Promise<boolean> {
     const { member, sources, ranges } = preparation
-    for (const source of sources) await this.#parts.peers.call(source, { type: 'seal', ranges, member }, { timeoutMs: CALL_TIMEOUT_MS })
+    for (const source of sources)
+      await this.#parts.peers.call(source, { type: 'seal', ranges, member }, { timeoutMs: CALL_TIMEOUT_MS })
     return this.#pull(preparation, stillWanted)
   }
 
@@ -229,8 +251,15 @@ export class Handover {
     for (const { range } of flips) this.#asks.delete(range)
     log.info('gave ranges away', { ranges: claims.length, to: [...new Set(flips.map(({ to }) => to))].join(',') })
     // Those whose lists have changed need not wait for gossip.
-    const told = new Set([...flips.map(({ to }) => to), ...effects.flatMap(({ before, after }) => [...before, ...after])])
+    const told = new Set([
+      ...flips.map(({ to }) => to),
+      ...effects.flatMap(({ before, after }) => [...before, ...after])
+    ])
     told.delete(peers.self)
-    for (const member of told) background.run('telling a member of a grant', peers.call(member, { type: 'claims', claims }, { timeoutMs: CALL_TIMEOUT_MS }))
+    for (const member of told)
+      background.run(
+        'telling a member of a grant',
+        peers.call(member, { type: 'claims', claims }, { timeoutMs: CALL_TIMEOUT_MS })
+      )
   }
 }

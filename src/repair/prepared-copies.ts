@@ -56,7 +56,8 @@ export class PreparedCopies {
 
   /** Answers as soon as all ranges are synced, or with what is done when a good part of the caller's time has passed. */
   async pull(ranges: number[], sources: string[], timeoutMs: number): Promise<Answer> {
-    if (sources.length === 0 || sources.includes(this.#parts.peers.self)) throw new CoterieError('protocol', 'a pull names other nodes to copy from')
+    if (sources.length === 0 || sources.includes(this.#parts.peers.self))
+      throw new CoterieError('protocol', 'a pull names other nodes to copy from')
     const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
     for (const range of ranges) {
       const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map() }
@@ -123,21 +124,28 @@ export class PreparedCopies {
       for (const source of sources.keys()) bySource.set(source, [...(bySource.get(source) ?? []), range])
     }
     await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
-    const done = [...this.#byRange].filter(([range, { sources }]) => [...sources.keys()].every(source => this.#isLevelWith(range, source))).map(([range]) => range)
+    const done = [...this.#byRange]
+      .filter(([range, { sources }]) => [...sources.keys()].every(source => this.#isLevelWith(range, source)))
+      .map(([range]) => range)
     await this.#parts.copies.set(done, 'synced')
   }
 
   async #passSource(source: string, ranges: number[]): Promise<void> {
     const { peers, copies, log } = this.#parts
     try {
-      const answer = expectAnswer(await peers.call(source, { type: 'mirror', ranges }, { timeoutMs: CALL_TIMEOUT_MS }), 'mirrored')
+      const answer = expectAnswer(
+        await peers.call(source, { type: 'mirror', ranges }, { timeoutMs: CALL_TIMEOUT_MS }),
+        'mirrored'
+      )
       const broken = [...answer.started, ...answer.absent]
       for (const range of broken) this.#byRange.get(range)?.level.delete(source)
       await copies.set(
         broken.filter(range => this.#byRange.has(range)),
         'syncing'
       )
-      const toCompare = [...answer.started, ...answer.continued].filter(range => this.#byRange.has(range) && !this.#isLevelWith(range, source))
+      const toCompare = [...answer.started, ...answer.continued].filter(
+        range => this.#byRange.has(range) && !this.#isLevelWith(range, source)
+      )
       if (toCompare.length > 0) await this.#compare(source, toCompare)
     } catch (error) {
       // Whoever asked for the copies sees that they are not synced, and calls again or goes elsewhere.
@@ -149,7 +157,10 @@ export class PreparedCopies {
     const transfer = this.#parts.transfers.begin(source, ranges)
     const damages = new Map(ranges.map(range => [range, this.#parts.replicas.damages(range)]))
     try {
-      const { statuses } = await compareRanges(this.#parts, source, ranges, { onProgress: transfer.progress, signal: this.#parts.background.signal })
+      const { statuses } = await compareRanges(this.#parts, source, ranges, {
+        onProgress: transfer.progress,
+        signal: this.#parts.background.signal
+      })
       for (const range of ranges) {
         // Synced only against a synced copy (design §6, safety of movement 1).
         if (statuses.get(range) === 'synced') this.#byRange.get(range)?.level.set(source, damages.get(range)!)

@@ -97,7 +97,8 @@ export function decodeSync(encoded: Uint8Array): SyncMessage {
     const r = protobuf.Reader.create(encoded)
     const tag = r.uint32()
     const type = TYPES.get(tag >>> 3)
-    if (type === undefined || (tag & 7) !== 2) throw new CoterieError('protocol', `a sync message of unknown kind ${tag >>> 3}`)
+    if (type === undefined || (tag & 7) !== 2)
+      throw new CoterieError('protocol', `a sync message of unknown kind ${tag >>> 3}`)
     return decodeBody(r, type, r.uint32() + r.pos)
   } catch (error) {
     if (error instanceof CoterieError) throw error
@@ -125,8 +126,11 @@ function decodeBody(r: protobuf.Reader, type: SyncMessage['type'], end: number):
       return decodeStates(r, end)
     case 'want': {
       const message = { type, range: 0, positions: new Uint8Array() as Uint8Array }
-      fields(r, end, field => (field === 1 ? (message.range = r.uint32()) : field === 2 ? (message.positions = r.bytes()) : false))
-      if (message.positions.length % POSITION_BYTES !== 0) throw new CoterieError('protocol', 'a list of positions of uneven length')
+      fields(r, end, field =>
+        field === 1 ? (message.range = r.uint32()) : field === 2 ? (message.positions = r.bytes()) : false
+      )
+      if (message.positions.length % POSITION_BYTES !== 0)
+        throw new CoterieError('protocol', 'a list of positions of uneven length')
       return message
     }
     default:
@@ -136,11 +140,24 @@ function decodeBody(r: protobuf.Reader, type: SyncMessage['type'], end: number):
 }
 
 function decodeOpen(r: protobuf.Reader, end: number): SyncMessage {
-  const message = { type: 'open' as const, ranges: [] as { range: number; hi: number; lo: number }[], pushOnly: false, durable: false }
+  const message = {
+    type: 'open' as const,
+    ranges: [] as { range: number; hi: number; lo: number }[],
+    pushOnly: false,
+    durable: false
+  }
   fields(r, end, field => {
     if (field === 1) {
       const total = { range: 0, hi: 0, lo: 0 }
-      fields(r, r.uint32() + r.pos, f => (f === 1 ? (total.range = r.uint32()) : f === 2 ? (total.hi = r.fixed32()) : f === 3 ? (total.lo = r.fixed32()) : false))
+      fields(r, r.uint32() + r.pos, f =>
+        f === 1
+          ? (total.range = r.uint32())
+          : f === 2
+            ? (total.hi = r.fixed32())
+            : f === 3
+              ? (total.lo = r.fixed32())
+              : false
+      )
       message.ranges.push(total)
     } else if (field === 2) message.pushOnly = r.bool()
     else if (field === 3) message.durable = r.bool()
@@ -159,13 +176,21 @@ function decodeStatus(r: protobuf.Reader, end: number): SyncMessage {
     else return false
   })
   if (message.buckets !== undefined && message.buckets.length !== BUCKETS * BUCKET_BYTES) {
-    throw new CoterieError('protocol', `bucket sums of ${message.buckets.length} bytes; ${BUCKETS * BUCKET_BYTES} were due`)
+    throw new CoterieError(
+      'protocol',
+      `bucket sums of ${message.buckets.length} bytes; ${BUCKETS * BUCKET_BYTES} were due`
+    )
   }
   return message
 }
 
 function decodeEntries(r: protobuf.Reader, end: number): SyncMessage {
-  const message = { type: 'entries' as const, range: 0, buckets: [] as number[], entries: new Uint8Array() as Uint8Array }
+  const message = {
+    type: 'entries' as const,
+    range: 0,
+    buckets: [] as number[],
+    entries: new Uint8Array() as Uint8Array
+  }
   fields(r, end, field => {
     if (field === 1) message.range = r.uint32()
     else if (field === 2) {
@@ -186,8 +211,17 @@ function decodeStates(r: protobuf.Reader, end: number): SyncMessage {
     if (field === 1) message.range = r.uint32()
     else if (field === 2) {
       const item: StateItem = { key: new Uint8Array(), state: new Uint8Array(), more: false }
-      fields(r, r.uint32() + r.pos, f => (f === 1 ? (item.key = r.bytes()) : f === 2 ? (item.state = r.bytes()) : f === 3 ? (item.more = r.bool(), true) : false))
-      if (item.key.length === 0 || item.key.length > LIMITS.maxKeyBytes) throw new CoterieError('protocol', `a key of ${item.key.length} bytes`)
+      fields(r, r.uint32() + r.pos, f =>
+        f === 1
+          ? (item.key = r.bytes())
+          : f === 2
+            ? (item.state = r.bytes())
+            : f === 3
+              ? ((item.more = r.bool()), true)
+              : false
+      )
+      if (item.key.length === 0 || item.key.length > LIMITS.maxKeyBytes)
+        throw new CoterieError('protocol', `a key of ${item.key.length} bytes`)
       message.items.push(item)
     } else return false
   })

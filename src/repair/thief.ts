@@ -105,7 +105,10 @@ export class Thief {
   async #askOwner(owner: string, ranges: number[]): Promise<void> {
     const { peers, topology, clock, log } = this.#parts
     try {
-      const answer = expectAnswer(await peers.call(owner, { type: 'ask', ranges }, { timeoutMs: CALL_TIMEOUT_MS }), 'asked')
+      const answer = expectAnswer(
+        await peers.call(owner, { type: 'ask', ranges }, { timeoutMs: CALL_TIMEOUT_MS }),
+        'asked'
+      )
       const taken = await topology.apply(answer.granted)
       for (const { range } of answer.granted) this.#wanted.delete(range)
       for (const range of answer.refused) {

@@ -67,7 +67,10 @@ export class BucketSums {
     const buckets: number[] = []
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       const at = bucket * BUCKET_BYTES
-      if (view.getUint32(at, true) !== this.#words[bucket * 2] || view.getUint32(at + 4, true) !== this.#words[bucket * 2 + 1]) {
+      if (
+        view.getUint32(at, true) !== this.#words[bucket * 2] ||
+        view.getUint32(at + 4, true) !== this.#words[bucket * 2 + 1]
+      ) {
         buckets.push(bucket)
       }
     }

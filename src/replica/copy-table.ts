@@ -84,7 +84,10 @@ export class CopyTable {
         await previous.catch(() => undefined)
         this.#dirty = false
         const synced = this.withStatus('synced').sort((a, b) => a - b)
-        await this.#files.replaceFile(this.#path, new TextEncoder().encode(`${JSON.stringify({ synced, filed: this.#filed })}\n`))
+        await this.#files.replaceFile(
+          this.#path,
+          new TextEncoder().encode(`${JSON.stringify({ synced, filed: this.#filed })}\n`)
+        )
       })()
       // A caller that does not wait must not turn a full disk into an unhandled rejection.
       this.#written.catch(() => undefined)
@@ -94,7 +97,8 @@ export class CopyTable {
 }
 
 function readTable(bytes: Uint8Array): { synced: number[]; filed: Set<number> } {
-  const ranges = (list: unknown) => (Array.isArray(list) ? list.filter(range => Number.isInteger(range) && range >= 0) : [])
+  const ranges = (list: unknown) =>
+    Array.isArray(list) ? list.filter(range => Number.isInteger(range) && range >= 0) : []
   try {
     const { synced, filed } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>
     return { synced: ranges(synced), filed: new Set(ranges(filed)) }

@@ -38,7 +38,12 @@ export interface Written {
 }
 
 /** Sends a write on to the nodes that mirror this copy, `except` the one it came from; undefined when there are none (`repair/mirrors.ts`). */
-export type MirrorHook = (range: number, key: Uint8Array, state: Uint8Array, except?: string) => Promise<void> | undefined
+export type MirrorHook = (
+  range: number,
+  key: Uint8Array,
+  state: Uint8Array,
+  except?: string
+) => Promise<void> | undefined
 
 interface Actor {
   id: string
@@ -70,7 +75,11 @@ export class Replicas {
   /** Set by the node when it is composed: the replica itself knows no network. */
   mirror: MirrorHook = () => undefined
 
-  constructor(ports: { clock: Clock; random: Random; log: Log }, parts: { store: RangeStore; copies: CopyTable }, init: { q: number }) {
+  constructor(
+    ports: { clock: Clock; random: Random; log: Log },
+    parts: { store: RangeStore; copies: CopyTable },
+    init: { q: number }
+  ) {
     this.#clock = ports.clock
     this.#random = ports.random
     this.#log = ports.log
@@ -101,7 +110,8 @@ export class Replicas {
    * has marked it as frozen or syncing on disk: a crash in between must not leave a synced copy that is empty.
    */
   async drop(range: number): Promise<void> {
-    if (this.#copies.status(range) === 'synced') throw new CoterieError('internal', `the copy of range ${range} is synced and may not be dropped`)
+    if (this.#copies.status(range) === 'synced')
+      throw new CoterieError('internal', `the copy of range ${range} is synced and may not be dropped`)
     // All in one turn: a copy that is made anew meanwhile must not lose its log to this drop.
     const marked = this.#copies.set([range], 'none')
     this.#forget(range)
@@ -139,7 +149,9 @@ export class Replicas {
       const bytes = encodeState(result.state)
       if (!result.repeated) actor.counter++
       // A repeated write is no better stored than the first one, which may still be on its way to the disk.
-      const appended = result.repeated ? this.#appending.get(nameOf(stored))?.done : this.#append(range, stored, result.state, bytes, tag)
+      const appended = result.repeated
+        ? this.#appending.get(nameOf(stored))?.done
+        : this.#append(range, stored, result.state, bytes, tag)
       const acknowledged = this.#acknowledged(this.mirror(range, key, bytes), appended)
       // A caller that is no longer on the list does not wait for it, which must not end the process.
       acknowledged.catch(() => undefined)
@@ -196,7 +208,12 @@ export class Replicas {
    * Up to `limit` live keys after a position, in order of position; `done` when there are no more. Keys at one position
    * are never parted by a page.
    */
-  async page(range: number, after: { hi: number; lo: number } | undefined, limit: number, prefix: Uint8Array): Promise<{ keys: Uint8Array[]; done: boolean }> {
+  async page(
+    range: number,
+    after: { hi: number; lo: number } | undefined,
+    limit: number,
+    prefix: Uint8Array
+  ): Promise<{ keys: Uint8Array[]; done: boolean }> {
     const keys: Uint8Array[] = []
     let cursor = after
     while (keys.length < limit) {
@@ -252,7 +269,8 @@ export class Replicas {
   async #current(range: number, key: StoredKey): Promise<{ state: KeyState | undefined; tag: number | undefined }> {
     const appending = this.#appending.get(nameOf(key))
     // Its failure is told to whoever appended.
-    if (appending !== undefined && appending.tag !== this.#store.tagOf(range, key)) await appending.done.catch(() => undefined)
+    if (appending !== undefined && appending.tag !== this.#store.tagOf(range, key))
+      await appending.done.catch(() => undefined)
     const tag = this.#store.tagOf(range, key)
     if (tag === undefined) return { state: undefined, tag }
     const bytes = await this.#get(range, key)
@@ -269,7 +287,13 @@ export class Replicas {
     }
   }
 
-  #append(range: number, key: StoredKey, state: KeyState, bytes: Uint8Array, oldTag: number | undefined): Promise<void> {
+  #append(
+    range: number,
+    key: StoredKey,
+    state: KeyState,
+    bytes: Uint8Array,
+    oldTag: number | undefined
+  ): Promise<void> {
     const tag = stateTag(state)
     const appended = this.#store.put(range, key, bytes, tag)
     const inPlace = this.#store.tagOf(range, key) === tag
@@ -313,7 +337,9 @@ export class Replicas {
     if (this.#copies.status(damage.range) === 'none') return
     this.#log.warn('a record of a range file does not check; the copy is syncing until compared', { ...damage })
     // Failure to write the mark leaves it in memory; the damage is found again at the next start.
-    this.#copies.set([damage.range], 'syncing').catch(error => this.#log.error('cannot write copies.json', { error: String(error) }))
+    this.#copies
+      .set([damage.range], 'syncing')
+      .catch(error => this.#log.error('cannot write copies.json', { error: String(error) }))
   }
 }
 

@@ -24,33 +24,26 @@ import type {
   StreamProtocol,
   Timers
 } from '../ports.ts'
-import { Admission, HELLO_PROTOCOL, HELLO_TIMEOUT_MS, MAX_HELLO_STREAMS } from './admission.ts'
+import { Admission, HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './admission.ts'
 import type { NetworkComponents } from './components.ts'
 import { duplexOf } from './duplex.ts'
-import { DEFAULT_KV_LIMITS, KvChannel, type KvLimits } from './kv-channel.ts'
+import { KV_PROTOCOL, KV_STREAMS, KvCallers, unreachable } from './kv-callers.ts'
+import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-channel.ts'
 import { KvServer } from './kv-server.ts'
+import { Liveness } from './liveness.ts'
 import { Peers } from './peers.ts'
 import { StreamSlots } from './slots.ts'
-import { openStream, setPaused, withDeadline } from './streams.ts'
+import { setPaused, withDeadline } from './streams.ts'
 
-export const KV_PROTOCOL = '/coterie/kv/1'
 const STREAM_PROTOCOLS: Record<StreamProtocol, string> = { gossip: '/coterie/gossip/1', sync: '/coterie/sync/1' }
 
 /** Streams that this side opens per protocol and connection; it takes four times as many, for those not yet closed there. */
 const MAX_STREAMS = 16
 const INBOUND_STREAMS = 4 * MAX_STREAMS
-/** One kv stream each way; a little more while one replaces another. */
-const KV_STREAMS = 4
 /** A handler that is done waits this long for the other side to close its half. */
 const LINGER_MS = 5000
 /** Answers that are being worked on when the node stops get this long. */
 const DRAIN_MS = 2000
-/**
- * A connection on which nothing came back for this long, though something was asked, is given up: TCP alone takes a
- * quarter of an hour, and after a partition a new connection is faster than the old one's retransmissions.
- */
-const SILENCE_MS = 20_000
-
 export interface NetworkInit {
   role: Caller['role']
   clusterId: string
@@ -76,11 +69,6 @@ export interface NetworkInit {
   log: Log
 }
 
-/** What is known about hearing from a peer: since when something has been asked without anything coming back. */
-interface Pulse {
-  askedMs?: number
-}
-
 export class Libp2pNetwork implements Network {
   readonly peerId: string
   readonly admission: Admission
@@ -89,10 +77,9 @@ export class Libp2pNetwork implements Network {
   readonly #init: NetworkInit
   readonly #limits: KvLimits
   readonly #slots = new StreamSlots(MAX_STREAMS)
-  readonly #channels = new Map<string, KvChannel>()
-  readonly #opening = new Map<string, Promise<KvChannel>>()
+  readonly #callers: KvCallers
   readonly #servers = new Set<KvServer>()
-  readonly #pulses = new WeakMap<Connection, Pulse>()
+  readonly #liveness: Liveness
   readonly #handlers: Partial<Record<StreamProtocol, StreamHandler>> = {}
   readonly #listeners = new Set<(peerId: string, connected: boolean) => void>()
   #handler?: RequestHandler
@@ -106,6 +93,10 @@ export class Libp2pNetwork implements Network {
     this.peerId = components.peerId.toString()
     this.admission = new Admission({ ...init, peerId: this.peerId })
     this.peers = new Peers({ ...init, components, admission: this.admission })
+    this.#liveness = new Liveness(init)
+    const { clock, timers } = init
+    const connect = (peerId: string) => this.peers.connect(peerId)
+    this.#callers = new KvCallers({ connect, liveness: this.#liveness, limits: this.#limits, clock, timers })
     this.admission.onChange((peer, connected) => this.#onAdmission(peer, connected))
   }
 
@@ -149,7 +140,7 @@ export class Libp2pNetwork implements Network {
     await Promise.race([drained, timers.sleep(DRAIN_MS, cut.signal).catch(() => undefined)])
     cut.abort()
     for (const server of this.#servers) server.abort(reason())
-    for (const channel of this.#channels.values()) channel.close(reason())
+    this.#callers.close(reason())
   }
 
   // ---- Network
@@ -175,10 +166,9 @@ export class Libp2pNetwork implements Network {
     return () => this.#listeners.delete(listener)
   }
 
-  request(peerId: string, request: Request, options: RequestOptions): Promise<Answer> {
-    const channel = this.#channels.get(peerId)
-    if (channel && this.#state === 'running') return this.#ask(channel, peerId, request, options)
-    return this.#requestSoon(peerId, request, options)
+  async request(peerId: string, request: Request, options: RequestOptions): Promise<Answer> {
+    this.#check(peerId)
+    return this.#callers.request(peerId, request, options)
   }
 
   async open(
@@ -191,102 +181,22 @@ export class Libp2pNetwork implements Network {
     let connection: Connection | undefined
     const work = async (signal: AbortSignal) => {
       connection = await this.peers.connect(peerId, signal)
-      this.#asked(connection)
+      this.#liveness.asked(connection)
       const stream = await this.#slots.open(connection, STREAM_PROTOCOLS[protocol], signal)
-      this.#heard(connection)
+      this.#liveness.heard(connection)
       return duplexOf(stream)
     }
     try {
       return await withDeadline(this.#init.timers, timeoutMs, what, work, signal)
     } catch (error) {
-      if (connection && isCoterieError(error, 'timeout')) this.#silent(connection)
+      if (connection && isCoterieError(error, 'timeout')) this.#liveness.timedOut(connection)
       throw signal?.aborted ? signal.reason : unreachable(what, error)
     }
-  }
-
-  // ---- asking
-
-  #ask(channel: KvChannel, peerId: string, request: Request, options: RequestOptions): Promise<Answer> {
-    const connection = this.admission.connectionTo(peerId)
-    if (connection) this.#asked(connection)
-    return channel.request(request, options)
-  }
-
-  async #requestSoon(peerId: string, request: Request, { timeoutMs, signal }: RequestOptions): Promise<Answer> {
-    this.#check(peerId)
-    const { clock, timers } = this.#init
-    const startMs = clock.monotonicMs()
-    const what = `the kv stream to ${peerId}`
-    let channel: KvChannel
-    try {
-      channel = await withDeadline(timers, timeoutMs, what, () => this.#channelTo(peerId), signal)
-    } catch (error) {
-      throw signal?.aborted ? signal.reason : unreachable(what, error)
-    }
-    const leftMs = timeoutMs - (clock.monotonicMs() - startMs)
-    return this.#ask(channel, peerId, request, { timeoutMs: Math.max(1, leftMs), signal })
   }
 
   #check(peerId: string): void {
     if (this.#state !== 'running') throw new CoterieError('closed', 'the network is not running')
     if (peerId === this.peerId) throw new CoterieError('internal', 'a node does not ask itself over the network')
-  }
-
-  /** Shared by all requests that wait for it; not bound to the deadline of any. */
-  #channelTo(peerId: string): Promise<KvChannel> {
-    const existing = this.#channels.get(peerId)
-    if (existing) return Promise.resolve(existing)
-    const opening = this.#opening.get(peerId) ?? this.#openChannel(peerId).finally(() => this.#opening.delete(peerId))
-    this.#opening.set(peerId, opening)
-    return opening
-  }
-
-  async #openChannel(peerId: string): Promise<KvChannel> {
-    const { clock, timers } = this.#init
-    const connection = await this.peers.connect(peerId)
-    this.#asked(connection)
-    const stream = await withDeadline(timers, HELLO_TIMEOUT_MS, `opening a kv stream to ${peerId}`, signal =>
-      openStream(connection, KV_PROTOCOL, KV_STREAMS, signal)
-    ).catch(error => {
-      if (isCoterieError(error, 'timeout')) this.#silent(connection)
-      throw error
-    })
-    let channel: KvChannel | undefined
-    channel = new KvChannel({
-      stream,
-      peerId,
-      clock,
-      timers,
-      limits: this.#limits,
-      onHeard: () => this.#heard(connection),
-      onTimeout: () => this.#silent(connection),
-      onClosed: () => {
-        if (this.#channels.get(peerId) === channel) this.#channels.delete(peerId)
-      }
-    })
-    if (this.#state !== 'running') channel.close(new CoterieError('closed', 'this side is stopping'))
-    else if (!channel.isClosed) this.#channels.set(peerId, channel)
-    return channel
-  }
-
-  #asked(connection: Connection): void {
-    const pulse = this.#pulses.get(connection)
-    if (!pulse) this.#pulses.set(connection, { askedMs: this.#init.clock.monotonicMs() })
-    else pulse.askedMs ??= this.#init.clock.monotonicMs()
-  }
-
-  #heard(connection: Connection): void {
-    const pulse = this.#pulses.get(connection)
-    if (pulse) pulse.askedMs = undefined
-  }
-
-  /** Something timed out. One slow answer means nothing; a long silence means that the connection is dead. */
-  #silent(connection: Connection): void {
-    const askedMs = this.#pulses.get(connection)?.askedMs
-    if (askedMs === undefined || this.#init.clock.monotonicMs() - askedMs < SILENCE_MS) return
-    const seconds = SILENCE_MS / 1000
-    this.#init.log.warn(`nothing came from ${connection.remotePeer} for ${seconds} s; giving the connection up`)
-    connection.abort(new CoterieError('timeout', `nothing came for ${seconds} s`))
   }
 
   // ---- serving
@@ -349,7 +259,7 @@ export class Libp2pNetwork implements Network {
   // ---- events
 
   #onAdmission({ peerId, role }: Caller, connected: boolean): void {
-    if (!connected) this.#channels.get(peerId)?.close(new CoterieError('unreachable', `${peerId} has gone`))
+    if (!connected) this.#callers.lost(peerId)
     if (role !== 'node') return
     for (const listener of this.#listeners) listener(peerId, connected)
   }
@@ -374,11 +284,4 @@ export class Libp2pNetwork implements Network {
       if (connection.status === 'open') connection.abort(error as Error)
     })
   }
-}
-
-/** Nothing was sent yet, whatever went wrong. Refusals keep their code: trying on is of no use. */
-function unreachable(what: string, cause: unknown): CoterieError {
-  if (isCoterieError(cause, 'refused', 'unreachable', 'closed', 'internal', 'overloaded', 'bad-usage')) return cause
-  const message = cause instanceof Error ? cause.message : 'the connection closed'
-  return new CoterieError('unreachable', `${what}: ${message}`, { cause })
 }

@@ -19,9 +19,12 @@ const LOOP_MS = 250
 const MAX_DIALS = 16
 /** A silent seed is logged again this often. */
 const SEED_LOG_MS = 10 * 60_000
-/** Hints that may be dialled in each window; the rest is dropped, whoever is meant will announce himself again. */
+/** Hints that may be dialled in each window; the rest waits or is dropped. */
 const MAX_HINTS = 32
 const HINT_WINDOW_MS = 10_000
+/** libp2p tells of a peer that it discovers only once, and that may have been too early: so we try again, this often. */
+const MAX_HINT_TRIES = 8
+const MAX_REMEMBERED_HINTS = 64
 /** Peers and addresses whose failures are remembered. */
 const MAX_REMEMBERED = 2048
 
@@ -60,6 +63,7 @@ export class Peers {
   #loop?: Timer
   #running = false
   #dials = 0
+  readonly #hinted = new Map<string, { addresses: string[]; tries: number }>()
   #hints = { windowMs: Number.NEGATIVE_INFINITY, count: 0 }
 
   /** Throws `bad-usage` for a seed that is no multiaddr. */
@@ -121,12 +125,16 @@ export class Peers {
   }
 
   /**
-   * Dials a peer at addresses that anybody may have made up (mDNS). Dropped with `overloaded` when too many came, with
-   * `unreachable` while that peer is left alone.
+   * Dials a peer at addresses that anybody may have made up (mDNS). Rejects with `overloaded` when too many came, with
+   * `unreachable` while that peer is left alone; the loop tries it a few times more.
    */
   async hint(peerId: string, addresses: string[]): Promise<void> {
     if (this.#init.admission.connectionTo(peerId)) return
     const target = this.#targetOf(peerId)
+    if (!this.#hinted.has(peerId)) {
+      if (this.#hinted.size >= MAX_REMEMBERED_HINTS) this.#hinted.delete(this.#hinted.keys().next().value!)
+      this.#hinted.set(peerId, { addresses, tries: 0 })
+    }
     this.#budget(peerId, target)
     await (target.dialing ?? this.#dial(peerId, target, () => this.#dialer.dialPeer(peerId, addresses)))
   }
@@ -192,6 +200,7 @@ export class Peers {
     }
     const wanted = this.#init.wanted()
     if (wanted.length <= FULL_MESH) for (const peerId of wanted) this.#tryMember(peerId)
+    for (const [peerId, hint] of this.#hinted) this.#tryHint(peerId, hint)
     this.#loop = this.#init.timers.after(LOOP_MS, () => this.#tick())
   }
 
@@ -201,6 +210,19 @@ export class Peers {
     if (target.dialing || target.backoff.waitMs > 0 || this.#dials >= MAX_DIALS) return
     this.connect(peerId).catch(error => {
       this.#init.log.debug(`no connection to ${peerId}; trying again`, { error: String(error) })
+    })
+  }
+
+  #tryHint(peerId: string, hint: { addresses: string[]; tries: number }): void {
+    const target = this.#targetOf(peerId)
+    if (target.dialing || target.backoff.waitMs > 0) return
+    if (this.#init.admission.connectionTo(peerId) || hint.tries >= MAX_HINT_TRIES) {
+      this.#hinted.delete(peerId)
+      return
+    }
+    hint.tries++
+    this.hint(peerId, hint.addresses).catch(error => {
+      this.#init.log.debug(`the hint at ${peerId} led nowhere`, { error: String(error) })
     })
   }
 

@@ -4,7 +4,9 @@
  * handler, no deadline.
  *
  * @example
- *   const rows = await measureEchoFloor({ secondsPerCell: 2 })
+ *   const floor = await EchoFloor.start()
+ *   await floor.call(new Uint8Array(100))
+ *   await floor.close()
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,23 +16,6 @@ import { createLibp2p } from 'libp2p'
 import { hostConfig } from '../../src/wire/host.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { bytesOf, drained } from '../../src/wire/streams.ts'
-
-export interface FloorRow {
-  /** Bytes of payload, each way. */
-  size: number
-  inFlight: number
-  perSecond: number
-  /** Microseconds. */
-  p50: number
-  p99: number
-  p999: number
-}
-
-export interface FloorOptions {
-  sizes?: number[]
-  inFlight?: number[]
-  secondsPerCell?: number
-}
 
 const PROTOCOL = '/coterie-bench/echo/1'
 const CLUSTER = '0'.repeat(32)
@@ -44,56 +29,40 @@ const host = async (listen: string[]) => {
   return createLibp2p(hostConfig({ privateKey, listen, clusterId: CLUSTER }))
 }
 
-export async function measureEchoFloor(options: FloorOptions = {}): Promise<FloorRow[]> {
-  const { sizes = [100, 1024], inFlight = [1, 16, 64], secondsPerCell = 1 } = options
-  const server = fork(import.meta.filename, [SERVER_FLAG], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-  const node = await host([])
-  try {
+/** The answering process and a stream to it. */
+export class EchoFloor {
+  readonly #server: ChildProcess
+  readonly #node: Awaited<ReturnType<typeof host>>
+  /** Sends the payload and resolves when it is back. */
+  readonly call: Call
+
+  private constructor(server: ChildProcess, node: Awaited<ReturnType<typeof host>>, call: Call) {
+    this.#server = server
+    this.#node = node
+    this.call = call
+  }
+
+  static async start(): Promise<EchoFloor> {
+    const server = fork(import.meta.filename, [SERVER_FLAG], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    const node = await host([])
     const [address] = (await once(server, 'message')) as [string]
     const connection = await node.dial(multiaddr(address))
-    const call = caller(await connection.newStream(PROTOCOL))
-    const rows: FloorRow[] = []
-    for (const size of sizes) {
-      for (const count of inFlight) {
-        await load(call, size, count, secondsPerCell / 4)
-        rows.push(await load(call, size, count, secondsPerCell))
-      }
-    }
-    return rows
-  } finally {
-    await node.stop()
-    await stop(server)
+    return new EchoFloor(server, node, caller(await connection.newStream(PROTOCOL)))
   }
-}
 
-async function stop(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null) return
-  server.kill()
-  await once(server, 'exit')
+  get pid(): number {
+    return this.#server.pid!
+  }
+
+  async close(): Promise<void> {
+    await this.#node.stop()
+    if (this.#server.exitCode !== null) return
+    this.#server.kill()
+    await once(this.#server, 'exit')
+  }
 }
 
 type Call = (payload: Uint8Array) => Promise<void>
-
-async function load(call: Call, size: number, inFlight: number, seconds: number): Promise<FloorRow> {
-  const payload = new Uint8Array(size).fill(7)
-  const times: number[] = []
-  const startMs = performance.now()
-  const endMs = startMs + seconds * 1000
-  const worker = async () => {
-    for (let nowMs = performance.now(); nowMs < endMs; ) {
-      await call(payload)
-      const doneMs = performance.now()
-      times.push(doneMs - nowMs)
-      nowMs = doneMs
-    }
-  }
-  await Promise.all(Array.from({ length: inFlight }, worker))
-  const perSecond = Math.round((times.length * 1000) / (performance.now() - startMs))
-  times.sort((a, b) => a - b)
-  const quantile = (q: number) =>
-    Math.round(1000 * (times[Math.min(times.length - 1, Math.floor(times.length * q))] ?? 0))
-  return { size, inFlight, perSecond, p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
-}
 
 // ---- the two ends
 

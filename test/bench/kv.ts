@@ -2,8 +2,9 @@
  * Gets and puts a second through three node processes (N = 3, R = W = 2) and one client process, beside the floor of a
  * corked echo over one libp2p stream in the same run. A table; no pass or fail. Environment: RUNS (3), SECONDS (2).
  */
-import { ProcessCluster } from '../support/processes.ts'
+
 import { settled } from '../process/settled.ts'
+import { ProcessCluster } from '../support/processes.ts'
 import { EchoFloor } from './echo-floor.ts'
 import { type Figures, load, machine, medianOf, randomValue, table } from './measure.ts'
 
@@ -27,13 +28,23 @@ export async function benchKv(): Promise<string> {
     let next = 0
     for (const size of SIZES) {
       const prefix = `bench-${size}-`
-      for (let i = 0; i < KEYS; i += 64) await Promise.all(Array.from({ length: 64 }, (_, j) => client.put(`${prefix}${i + j}`, randomValue(size))))
+      for (let i = 0; i < KEYS; i += 64)
+        await Promise.all(Array.from({ length: 64 }, (_, j) => client.put(`${prefix}${i + j}`, randomValue(size))))
       for (let run = 0; run < RUNS; run++) {
         for (const inFlight of IN_FLIGHT) {
           const options = { inFlight, seconds: SECONDS }
-          add(`echo ${size} ${inFlight}`, await load(() => floor.call(randomValue(size)), { ...options, pids: [floor.pid] }))
-          add(`put ${size} ${inFlight}`, await load(() => client.put(`new-${size}-${next++}`, randomValue(size)), { ...options, pids }))
-          add(`get ${size} ${inFlight}`, await load(() => client.get(`${prefix}${Math.floor(Math.random() * KEYS)}`), { ...options, pids }))
+          add(
+            `echo ${size} ${inFlight}`,
+            await load(() => floor.call(randomValue(size)), { ...options, pids: [floor.pid] })
+          )
+          add(
+            `put ${size} ${inFlight}`,
+            await load(() => client.put(`new-${size}-${next++}`, randomValue(size)), { ...options, pids })
+          )
+          add(
+            `get ${size} ${inFlight}`,
+            await load(() => client.get(`${prefix}${Math.floor(Math.random() * KEYS)}`), { ...options, pids })
+          )
         }
       }
     }
@@ -42,11 +53,33 @@ export async function benchKv(): Promise<string> {
         ['echo', 'put', 'get'].map(what => {
           const figures = medianOf(runs.get(`${what} ${size} ${inFlight}`)!)
           const base = medianOf(runs.get(`echo ${size} ${inFlight}`)!)
-          return [what, `${size} B`, String(inFlight), figures.perSecond, figures.p50, figures.p99, figures.p999, figures.cpuPer10k, figures.perSecond / base.perSecond, figures.cpuPer10k / base.cpuPer10k]
+          return [
+            what,
+            `${size} B`,
+            String(inFlight),
+            figures.perSecond,
+            figures.p50,
+            figures.p99,
+            figures.p999,
+            figures.cpuPer10k,
+            figures.perSecond / base.perSecond,
+            figures.cpuPer10k / base.cpuPer10k
+          ]
         })
       )
     )
-    const heads = ['operation', 'value', 'in flight', 'per second', 'p50 ms', 'p99 ms', 'p99.9 ms', 'CPU s per 10 k', 'rate ÷ echo', 'CPU ÷ echo']
+    const heads = [
+      'operation',
+      'value',
+      'in flight',
+      'per second',
+      'p50 ms',
+      'p99 ms',
+      'p99.9 ms',
+      'CPU s per 10 k',
+      'rate ÷ echo',
+      'CPU ÷ echo'
+    ]
     return `${machine()}; ${RUNS} runs of ${SECONDS} s a cell, medians\n\n${table(heads, rows)}`
   } finally {
     await floor.close()

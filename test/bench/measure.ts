@@ -27,7 +27,10 @@ function cpuSeconds(pid: number): number {
 }
 
 /** Keeps `inFlight` operations going for `seconds` after a warm-up; measures those that end in the window. */
-export async function load(op: () => Promise<unknown>, { inFlight, seconds, pids }: { inFlight: number; seconds: number; pids: number[] }): Promise<Figures> {
+export async function load(
+  op: () => Promise<unknown>,
+  { inFlight, seconds, pids }: { inFlight: number; seconds: number; pids: number[] }
+): Promise<Figures> {
   const latencies: number[] = []
   let measuring = false
   let over = false
@@ -52,8 +55,15 @@ export async function load(op: () => Promise<unknown>, { inFlight, seconds, pids
   over = true
   await workers
   latencies.sort((a, b) => a - b)
-  const quantile = (q: number) => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? Number.NaN
-  return { perSecond: latencies.length / elapsed, p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999), cpuPer10k: (cpuUsed / latencies.length) * 1e4 }
+  const quantile = (q: number) =>
+    latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? Number.NaN
+  return {
+    perSecond: latencies.length / elapsed,
+    p50: quantile(0.5),
+    p99: quantile(0.99),
+    p999: quantile(0.999),
+    cpuPer10k: (cpuUsed / latencies.length) * 1e4
+  }
 }
 
 /** Incompressible bytes, different each time, cut from a pool. */
@@ -73,11 +83,14 @@ export function medianOf(runs: Figures[]): Figures {
   return { perSecond: of('perSecond'), p50: of('p50'), p99: of('p99'), p999: of('p999'), cpuPer10k: of('cpuPer10k') }
 }
 
-export const round = (value: number): string => (Number.isNaN(value) ? '–' : value >= 100 ? value.toFixed(0) : value.toFixed(2))
+export const round = (value: number): string =>
+  Number.isNaN(value) ? '–' : value >= 100 ? value.toFixed(0) : value.toFixed(2)
 
 export function table(heads: string[], rows: (string | number)[][]): string {
-  const line = (cells: (string | number)[]) => `| ${cells.map(cell => (typeof cell === 'number' ? round(cell) : cell)).join(' | ')} |`
+  const line = (cells: (string | number)[]) =>
+    `| ${cells.map(cell => (typeof cell === 'number' ? round(cell) : cell)).join(' | ')} |`
   return [line(heads), `|${heads.map(() => ' --- |').join('')}`, ...rows.map(line)].join('\n')
 }
 
-export const machine = (): string => `Node ${process.version}, ${cpus().length} × ${cpus()[0].model}, Linux ${release()}`
+export const machine = (): string =>
+  `Node ${process.version}, ${cpus().length} × ${cpus()[0].model}, Linux ${release()}`

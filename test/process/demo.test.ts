@@ -6,7 +6,17 @@ import { coterie } from '../support/processes.ts'
 const test = suite('demo')
 
 test('three processes, put, get, two concurrent puts, update', async () => {
-  const script = ['put cart apple', 'get cart', 'put --blind cart pear', 'get cart', 'update cart --join ,', 'get cart', 'members', 'ring', 'where cart'].join('\n')
+  const script = [
+    'put cart apple',
+    'get cart',
+    'put --blind cart pear',
+    'get cart',
+    'update cart --join ,',
+    'get cart',
+    'members',
+    'ring',
+    'where cart'
+  ].join('\n')
   const { code, stdout, stderr } = await coterie(['demo'], { input: `${script}\n`, timeoutMs: 60_000 })
   assert.is(code, 0, stderr)
   assert.match(stdout, /new key/)

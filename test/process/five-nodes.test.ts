@@ -55,17 +55,20 @@ test('2,000 keys through random nodes, one node killed in the middle: every key 
   let written = 0
   let failed = 0
   const killed = until('half of the writes', () => written >= KEYS / 2, 60_000, 1).then(() => victim.stop('SIGKILL'))
-  await inParallel(Array.from({ length: KEYS }, (_, i) => `key-${i}`), async key => {
-    // Through the node that is to die as well, as long as it lives.
-    const client = written < KEYS / 2 ? pick(clients) : pick(writers)
-    try {
-      await client.put(key, `value of ${key}`, { timeoutMs: 10_000 })
-      expected.set(key, `value of ${key}`)
-    } catch {
-      failed++ // Not acknowledged: it may or may not be there, so it is no key to check.
+  await inParallel(
+    Array.from({ length: KEYS }, (_, i) => `key-${i}`),
+    async key => {
+      // Through the node that is to die as well, as long as it lives.
+      const client = written < KEYS / 2 ? pick(clients) : pick(writers)
+      try {
+        await client.put(key, `value of ${key}`, { timeoutMs: 10_000 })
+        expected.set(key, `value of ${key}`)
+      } catch {
+        failed++ // Not acknowledged: it may or may not be there, so it is no key to check.
+      }
+      written++
     }
-    written++
-  })
+  )
   await killed
   console.log(`| acknowledged ${expected.size} of ${KEYS}, refused ${failed} around the kill -9`)
   assert.ok(expected.size > KEYS * 0.9, `only ${expected.size} of ${KEYS} writes were acknowledged`)
@@ -119,10 +122,15 @@ test('a sixth node joins under load: its share from every old node, no operation
   await load
   const after = owned((await clients[0].info('members')) as Member[])
   const given = [...before].map(([peerId, ranges]) => ranges - after.get(peerId)!)
-  console.log(`| sixth node owns ${after.get(sixth.peerId)} of 256 ranges; the others gave ${given.join(', ')}; ${operations} operations meanwhile, ${failures.length} failed`)
+  console.log(
+    `| sixth node owns ${after.get(sixth.peerId)} of 256 ranges; the others gave ${given.join(', ')}; ${operations} operations meanwhile, ${failures.length} failed`
+  )
   assert.equal(failures, [])
   assert.ok(Math.abs(after.get(sixth.peerId)! - 256 / 6) <= 2, `the sixth node owns ${after.get(sixth.peerId)} ranges`)
-  assert.ok(given.every(count => count > 0), `the others gave ${given}`)
+  assert.ok(
+    given.every(count => count > 0),
+    `the others gave ${given}`
+  )
   for (const client of clients) assert.equal(await wrong(client), [])
 })
 

@@ -22,7 +22,16 @@ test('a cluster of one, to be refused by', async () => {
 })
 
 test('a seed that is not a multiaddr: exit 2, naming it and the right spelling', async () => {
-  const result = await coterie(['node', '--dir', dir('typo'), '--seed', '127.0.0.1:4270', '--secret-file', cluster.secretFile, ...NODE])
+  const result = await coterie([
+    'node',
+    '--dir',
+    dir('typo'),
+    '--seed',
+    '127.0.0.1:4270',
+    '--secret-file',
+    cluster.secretFile,
+    ...NODE
+  ])
   show('--seed 127.0.0.1:4270', result)
   assert.is(result.code, 2)
   assert.match(result.stderr, '127.0.0.1:4270')
@@ -31,12 +40,26 @@ test('a seed that is not a multiaddr: exit 2, naming it and the right spelling',
 })
 
 test('a seed that does not answer: said, tried for ever, and never a cluster of its own', async () => {
-  const node = new NodeProcess(dir('lonely'), ['--seed', '/ip4/127.0.0.1/tcp/9', '--secret-file', cluster.secretFile, ...NODE])
+  const node = new NodeProcess(dir('lonely'), [
+    '--seed',
+    '/ip4/127.0.0.1/tcp/9',
+    '--secret-file',
+    cluster.secretFile,
+    ...NODE
+  ])
   const started = node.start()
   started.catch(() => {}) // It is stopped before it is ever ready.
   try {
-    await until('the log names the silent seed', () => node.log.includes('/ip4/127.0.0.1/tcp/9') && node.log.includes('trying on for ever'))
-    console.log(`| --seed /ip4/127.0.0.1/tcp/9: ${node.log.split('\n').find(line => line.includes('/tcp/9'))?.replace(/^\S+ /, '')}`)
+    await until(
+      'the log names the silent seed',
+      () => node.log.includes('/ip4/127.0.0.1/tcp/9') && node.log.includes('trying on for ever')
+    )
+    console.log(
+      `| --seed /ip4/127.0.0.1/tcp/9: ${node.log
+        .split('\n')
+        .find(line => line.includes('/tcp/9'))
+        ?.replace(/^\S+ /, '')}`
+    )
     assert.not.match(node.log, 'coterie ready')
   } finally {
     await node.stop()
@@ -46,13 +69,21 @@ test('a seed that does not answer: said, tried for ever, and never a cluster of 
 test('a wrong secret: refused on both sides with the reason', async () => {
   const wrong = dir('wrong-secret')
   const [mark, clusterId, secret] = cluster.secret.split(':')
-  writeFileSync(wrong, `${mark}:${clusterId}:${Buffer.from(Buffer.from(secret, 'base64url').map(byte => byte ^ 1)).toString('base64url')}\n`)
+  writeFileSync(
+    wrong,
+    `${mark}:${clusterId}:${Buffer.from(Buffer.from(secret, 'base64url').map(byte => byte ^ 1)).toString('base64url')}\n`
+  )
   const result = await coterie(['get', 'k', '--connect', cluster.nodes[0].address, '--secret-file', wrong])
   show('a wrong secret', result)
   assert.is(result.code, 5)
   assert.match(result.stderr, /secret/)
   await until('the node has logged the refusal', () => /WARN .*admission.*secret/.test(cluster.nodes[0].log))
-  console.log(`| the node's side: ${cluster.nodes[0].log.split('\n').find(line => /admission.*secret/.test(line))?.replace(/^\S+ /, '')}`)
+  console.log(
+    `| the node's side: ${cluster.nodes[0].log
+      .split('\n')
+      .find(line => /admission.*secret/.test(line))
+      ?.replace(/^\S+ /, '')}`
+  )
 })
 
 test('a second process on one directory: exit 2, naming the first', async () => {
@@ -71,7 +102,18 @@ test('a taken port: exit 2, naming it', async () => {
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
   try {
-    const result = await coterie(['node', '--dir', dir('taken'), '--listen', `/ip4/127.0.0.1/tcp/${port}`, '--no-mdns', '--seed', cluster.nodes[0].address, '--secret-file', cluster.secretFile])
+    const result = await coterie([
+      'node',
+      '--dir',
+      dir('taken'),
+      '--listen',
+      `/ip4/127.0.0.1/tcp/${port}`,
+      '--no-mdns',
+      '--seed',
+      cluster.nodes[0].address,
+      '--secret-file',
+      cluster.secretFile
+    ])
     show('a taken port', result)
     assert.is(result.code, 2)
     assert.match(result.stderr, `/ip4/127.0.0.1/tcp/${port}`)
@@ -115,10 +157,15 @@ test('a damaged range file: the node starts, says so, keeps the bytes, and serve
   bytes.fill(0xff, 0, 16)
   writeFileSync(join(ranges, file), bytes)
   const inspected = await coterie(['inspect', join(ranges, file)])
-  console.log(`| inspect of a damaged file: exit ${inspected.code}: ${(inspected.stdout + inspected.stderr).trim().split('\n').slice(0, 2).join('; ').replaceAll(cluster.root, 'D')}`)
+  console.log(
+    `| inspect of a damaged file: exit ${inspected.code}: ${(inspected.stdout + inspected.stderr).trim().split('\n').slice(0, 2).join('; ').replaceAll(cluster.root, 'D')}`
+  )
   await node.start()
   assert.match(node.log, file)
-  assert.ok(readdirSync(ranges).some(name => name.startsWith(file) && name.endsWith('.damaged')), 'the file was put aside, not deleted')
+  assert.ok(
+    readdirSync(ranges).some(name => name.startsWith(file) && name.endsWith('.damaged')),
+    'the file was put aside, not deleted'
+  )
   let served = 0
   for (let i = 0; i < 20; i++) if ((await coterie(['get', `d${i}`, '--dir', node.dir])).code === 0) served++
   assert.ok(served >= 15 && served < 21, `${served} of 20 keys are served`)

@@ -14,7 +14,9 @@ export async function settled(clients: CoterieClient[], timeoutMs = 60_000): Pro
   await until(
     'the cluster settles',
     async () => {
-      const rings = await Promise.all(clients.map(async client => JSON.stringify(((await client.info('ring')) as { owners: unknown }).owners)))
+      const rings = await Promise.all(
+        clients.map(async client => JSON.stringify(((await client.info('ring')) as { owners: unknown }).owners))
+      )
       if (new Set(rings).size !== 1) return false
       for (const client of clients) {
         const members = (await client.info('members')) as Member[]

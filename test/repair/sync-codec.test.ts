@@ -58,7 +58,9 @@ const plain = (value: Uint8Array) => new Uint8Array(value)
 function asProto(message: SyncMessage): Record<string, unknown> {
   const { type, ...body } = message
   const fields =
-    message.type === 'status' ? { ...body, status: ['none', 'syncing', 'synced', 'frozen'].indexOf(message.status) } : body
+    message.type === 'status'
+      ? { ...body, status: ['none', 'syncing', 'synced', 'frozen'].indexOf(message.status) }
+      : body
   return { [type]: fields }
 }
 
@@ -120,7 +122,9 @@ test('sizes that do not add up are refused', () => {
 test('fields of later versions are skipped', () => {
   const later = protobuf.parse(schema.replace('bytes positions = 2;', 'bytes positions = 2; string news = 9;')).root
   const Later = later.lookupType('coterie.sync.SyncMessage')
-  const encoded = Later.encode(Later.fromObject({ want: { range: 3, positions: new Uint8Array(8), news: 'x' } })).finish()
+  const encoded = Later.encode(
+    Later.fromObject({ want: { range: 3, positions: new Uint8Array(8), news: 'x' } })
+  ).finish()
   assert.equal(decodeSync(plain(encoded)), { type: 'want', range: 3, positions: new Uint8Array(8) })
 })
 

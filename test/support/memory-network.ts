@@ -146,6 +146,7 @@ class MemoryPeer implements MemoryNetwork {
   readonly #hub: MemoryHub
   readonly #listeners = new Set<Listener>()
   #requests?: RequestHandler
+  #gone = false
   readonly #streams = new Map<StreamProtocol, StreamHandler>()
 
   constructor(hub: MemoryHub, peerId: string, role: Caller['role']) {
@@ -213,11 +214,11 @@ class MemoryPeer implements MemoryNetwork {
   }
 
   connected(): string[] {
-    return this.#hub.connectedTo(this.peerId)
+    return this.#gone ? [] : this.#hub.connectedTo(this.peerId)
   }
 
   isConnected(peerId: string): boolean {
-    return this.#hub.linked(this.peerId, peerId)
+    return !this.#gone && this.#hub.linked(this.peerId, peerId)
   }
 
   onConnection(listener: Listener): () => void {
@@ -226,6 +227,7 @@ class MemoryPeer implements MemoryNetwork {
   }
 
   close(): void {
+    this.#gone = true
     this.#hub.remove(this)
     this.#requests = undefined
     this.#streams.clear()
@@ -245,7 +247,8 @@ class MemoryPeer implements MemoryNetwork {
 
   #mustReach(peerId: string): void {
     if (peerId === this.peerId) throw new CoterieError('internal', 'a node does not call itself over the network')
-    if (!this.#hub.linked(this.peerId, peerId)) {
+    // What a dead node still does must not pass for the doing of one that has come back under its name.
+    if (this.#gone || !this.#hub.linked(this.peerId, peerId)) {
       throw new CoterieError('unreachable', `no connection from ${this.peerId} to ${peerId}`)
     }
   }

@@ -16,9 +16,19 @@ export interface Finished {
 }
 
 /** Runs the command to its end. */
-export function coterie(args: string[], { input = '', env = {}, timeoutMs = 30_000 }: { input?: string; env?: Record<string, string>; timeoutMs?: number } = {}): Promise<Finished> {
+export function coterie(
+  args: string[],
+  {
+    input = '',
+    env = {},
+    timeoutMs = 30_000
+  }: { input?: string; env?: Record<string, string>; timeoutMs?: number } = {}
+): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [BIN, ...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(process.execPath, [BIN, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...env }
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', chunk => (stdout += chunk))
@@ -59,12 +69,19 @@ export class NodeProcess {
   /** Starts the process and waits for its `coterie ready` line. */
   async start(extra: string[] = []): Promise<this> {
     const log = openSync(`${this.dir}.log`, 'a')
-    const child = spawn(process.execPath, [BIN, 'node', '--dir', this.dir, '--no-mdns', '--log-level', 'debug', ...this.#args, ...extra], { stdio: ['ignore', 'pipe', log] })
+    const child = spawn(
+      process.execPath,
+      [BIN, 'node', '--dir', this.dir, '--no-mdns', '--log-level', 'debug', ...this.#args, ...extra],
+      { stdio: ['ignore', 'pipe', log] }
+    )
     closeSync(log)
     this.#child = child
     let stdout = ''
     await new Promise<void>((resolve, reject) => {
-      const limit = setTimeout(() => reject(new Error(`${this.dir} is not ready within ${READY_MS} ms\n${this.log}`)), READY_MS)
+      const limit = setTimeout(
+        () => reject(new Error(`${this.dir} is not ready within ${READY_MS} ms\n${this.log}`)),
+        READY_MS
+      )
       child.stdout!.on('data', chunk => {
         stdout += chunk
         const ready = /^coterie ready (\S+) (\S+)$/m.exec(stdout)
@@ -117,8 +134,15 @@ export class ProcessCluster {
       this.secretFile = (JSON.parse(made.stdout) as { secretFile: string }).secretFile
       this.secret = readFileSync(this.secretFile, 'utf8').trim()
     }
-    const seeds = this.nodes.filter(({ address }) => address !== '').slice(0, 2).flatMap(({ address }) => ['--seed', address])
-    const node = new NodeProcess(dir, [...listen, ...(seeds.length > 0 ? [...seeds, '--secret-file', this.secretFile] : []), ...args])
+    const seeds = this.nodes
+      .filter(({ address }) => address !== '')
+      .slice(0, 2)
+      .flatMap(({ address }) => ['--seed', address])
+    const node = new NodeProcess(dir, [
+      ...listen,
+      ...(seeds.length > 0 ? [...seeds, '--secret-file', this.secretFile] : []),
+      ...args
+    ])
     this.nodes.push(node)
     return node.start()
   }

@@ -9,8 +9,8 @@ import { HELLO_PROTOCOL, HELLO_TIMEOUT_MS } from '../../src/wire/admission.ts'
 import { FramedStream } from '../../src/wire/duplex.ts'
 import { frameOf } from '../../src/wire/framing.ts'
 import { decodeStep } from '../../src/wire/hello.ts'
+import { KV_PROTOCOL } from '../../src/wire/kv-callers.ts'
 import { encodeFrame } from '../../src/wire/kv-codec.ts'
-import { KV_PROTOCOL } from '../../src/wire/libp2p-network.ts'
 import { bytesOf } from '../../src/wire/streams.ts'
 import {
   bounded,

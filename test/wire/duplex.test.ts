@@ -70,7 +70,7 @@ test('a reader that does not read stops the sender, and little lies unread', asy
   const chunk = new Uint8Array(64 * 1024)
   let sent = 0
   async function* endless() {
-    for (;;) {
+    while (sent < 64 * 1024 * 1024) {
       sent += chunk.length
       yield chunk
     }
@@ -117,6 +117,21 @@ test('a fast flood through a slow reader: nothing is lost, memory stays bounded'
   await bounded('the sender', sending)
   assert.is(count, total)
   assert.ok(most <= 3 * 1024 * 1024, `${most} bytes were buffered`)
+})
+
+test('long messages to a slow reader: a window that opens a little does not let a whole message in', async () => {
+  const [left, right] = await ends()
+  const sending = duplexOf(left).sink(Array.from({ length: 60 }, () => new Uint8Array(MAX_MESSAGE_BYTES)))
+  let most = 0
+  let count = 0
+  for await (const _ of duplexOf(right).source) {
+    count++
+    most = Math.max(most, left.writeBufferLength)
+    for (let i = 0; i < 5; i++) await new Promise(resolve => setImmediate(resolve))
+  }
+  await bounded('the sender', sending)
+  assert.is(count, 60)
+  assert.ok(most <= 1.5 * MAX_MESSAGE_BYTES, `${most} bytes waited to be sent`)
 })
 
 test('a million tiny messages in a chunk are cheap', async () => {

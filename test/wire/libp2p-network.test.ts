@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { CoterieError } from '../../src/errors.ts'
 import type { Answer } from '../../src/messages.ts'
 import type { Duplex } from '../../src/ports.ts'
-import { KV_PROTOCOL } from '../../src/wire/libp2p-network.ts'
+import { KV_PROTOCOL } from '../../src/wire/kv-callers.ts'
 import { bounded, connectionTo, echo, failure, meet, readOf, startNode, stopAll, until } from './hosts.ts'
 
 const test = suite('wire/libp2p-network')

@@ -157,6 +157,14 @@ test('poisoned hints cost a bounded number of dials, and a good one still works'
   assert.ok(finder.network.isConnected(found.peerId))
 })
 
+test('a hint that came too early is tried again', async () => {
+  const finder = await startNode()
+  const late = await startNode({ dumb: true })
+  await failure(finder.network.peers.hint(late.peerId, [late.address]))
+  await late.network.start()
+  await until('it is connected', () => finder.network.isConnected(late.peerId))
+})
+
 test('what libp2p discovers is taken as a hint', async () => {
   const [a, b] = [await startNode(), await startNode()]
   const { multiaddr } = await import('@multiformats/multiaddr')

@@ -22,6 +22,9 @@ const LISTEN = '/ip4/127.0.0.1/tcp/0'
 /** For the newcomers to take their ranges; after that the REPL opens anyway, and shows what is missing. */
 const SETTLE_TIMEOUT_MS = 20_000
 const SETTLE_POLL_MS = 100
+const CALM_MS = 1000
+/** A node is content with this many ranges less than its share. */
+const SLACK = 2
 const CLUSTER = { name: 'demo', q: 256, n: 3, r: 2, w: 2, open: false, listen: [LISTEN] }
 
 export const demo: Command = {
@@ -113,17 +116,22 @@ async function startCluster(
   return client
 }
 
-/** Until every node is seen alive and owns ranges. */
+/** Until every node is up and owns its share, in the eyes of any node that answers during `CALM_MS`. */
 async function settle(client: Client, nodes: number, status: StatusLine, signal: AbortSignal): Promise<void> {
   const endMs = systemClock.monotonicMs() + SETTLE_TIMEOUT_MS
-  while (systemClock.monotonicMs() < endMs) {
+  let calmSinceMs = Number.POSITIVE_INFINITY
+  for (let nowMs = systemClock.monotonicMs(); nowMs < endMs; nowMs = systemClock.monotonicMs()) {
     const members = (await client.info('members')) as MemberInfo[]
-    const settled = members.filter(member => member.alive && member.ranges > 0).length
-    if (settled >= nodes) return
-    status.show(`sharing out the ranges: ${settled} of ${nodes} nodes own some …`)
+    const isSettled = (member: MemberInfo) =>
+      member.alive && member.status === 'up' && member.ranges >= Math.floor(CLUSTER.q / nodes) - SLACK
+    const settled = members.filter(isSettled).length
+    if (settled < nodes) calmSinceMs = Number.POSITIVE_INFINITY
+    else calmSinceMs = Math.min(calmSinceMs, nowMs)
+    if (nowMs - calmSinceMs >= CALM_MS) return
+    status.show(`sharing out the ranges: ${settled} of ${nodes} nodes own their share …`)
     await systemTimers.sleep(SETTLE_POLL_MS, signal)
   }
-  status.print('not all nodes own ranges yet; members and transfers show how far they are')
+  status.print('not all nodes own their share yet; members and transfers show how far they are')
 }
 
 function stopped(signal: AbortSignal): Promise<never> {
