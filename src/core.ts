@@ -3,6 +3,7 @@
  * gives it the real ports, the simulator fake ones; the code in between is the same.
  */
 import { Background } from './background.ts'
+import type { Claim } from './claim.ts'
 import type { ClusterParams, NodeSettings } from './config.ts'
 import { Coordinator } from './coordinator/coordinator.ts'
 import { Peers } from './coordinator/peers.ts'
@@ -82,7 +83,7 @@ export class Core {
       addresses: init.addresses,
       seeds: init.seeds,
       onConflict: init.onFatal,
-      onOvertaken: () => this.#onOvertaken()
+      onOvertaken: remembered => this.#onOvertaken(remembered.claims)
     })
     this.topology = new Topology(ports, {
       dir,
@@ -264,8 +265,10 @@ export class Core {
   }
 
   /** The cluster remembers more than this directory does: nothing here is taken as complete until compared. */
-  #onOvertaken(): void {
+  #onOvertaken(claims: Claim[]): void {
     const synced = this.#copies.withStatus('synced')
+    // A wiped owner resumes what it owned, with copies that are syncing: nobody else can tell it of ranges never granted.
+    this.#background.run('taking back its own ring facts', this.topology.apply(claims))
     this.#replicas.renameActors(synced)
     this.#background.run('marking all copies as syncing', this.#copies.set(synced, 'syncing'))
   }

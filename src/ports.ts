@@ -22,6 +22,8 @@ export interface Timers {
   after(delayMs: number, fn: () => void): Timer
   /** Runs `fn` when the current turn's promise callbacks are done, before any I/O: the moment to send a batch. */
   soon(fn: () => void): void
+  /** Runs `fn` when the I/O that is ready now has been handled: the moment to send what many completions have made. */
+  afterIo(fn: () => void): void
   /** Resolves after `delayMs`; rejects with `signal.reason` as soon as `signal` aborts. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>
 }

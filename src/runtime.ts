@@ -16,6 +16,9 @@ export const systemTimers: Timers = {
   soon(fn) {
     process.nextTick(fn)
   },
+  afterIo(fn) {
+    setImmediate(fn)
+  },
   sleep(delayMs, signal) {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)

@@ -1,6 +1,6 @@
 /** The `Store` methods as requests: what the node and the remote client have in common. They differ in where `send` goes. */
 import { CoterieError } from './errors.ts'
-import type { Answer, Request } from './messages.ts'
+import type { Answer, Level, Request } from './messages.ts'
 import type { Clock, Random, RequestOptions } from './ports.ts'
 import { positionOf, rangeOf } from './ring/position.ts'
 import {
@@ -41,7 +41,7 @@ export class StoreRequests implements Omit<Store, 'close'> {
   }
 
   async get(key: Bytes, { r = 'default', ...options }: GetOptions = {}): Promise<GetResult> {
-    const answer = await this.#send({ type: 'get', key: checkKey(key), r, forwarded: false }, options)
+    const answer = await this.#send({ type: 'get', key: checkKey(key), r: checkLevel(r), forwarded: false }, options)
     if (answer.type !== 'got') throw unexpected(answer)
     const siblings = answer.siblings.map(({ value, dot, expiresAtMs }) => ({
       value,
@@ -105,7 +105,7 @@ export class StoreRequests implements Omit<Store, 'close'> {
         key: checkKey(key),
         value,
         context: context === undefined || context === '' ? undefined : tokenFromString(context),
-        w,
+        w: checkLevel(w),
         expiresAtMs: ttlMs === undefined ? 0 : Math.ceil(this.#parts.clock.wallMs() + ttlMs),
         writeId: this.#parts.random.bytes(WRITE_ID_BYTES),
         forwarded: false
@@ -123,6 +123,13 @@ export class StoreRequests implements Omit<Store, 'close'> {
       throw new CoterieError('bad-usage', `timeoutMs is ${timeoutMs}; it takes milliseconds above 0`)
     return this.#parts.send(request, { timeoutMs, signal })
   }
+}
+
+/** The wire has no other levels: a node would see something else than was asked for. N is the cluster's to check. */
+function checkLevel(level: Level): Level {
+  if (['default', 'quorum', 'all'].includes(level as string)) return level
+  if (typeof level === 'number' && Number.isInteger(level) && level >= 1) return level
+  throw new CoterieError('bad-usage', `${level} answers were asked for; it takes a whole number from 1, quorum or all`)
 }
 
 /** The range of a key, for routing. */

@@ -15,27 +15,27 @@ test.before.each(() => {
 })
 test.after.each(() => cluster.close())
 
-const nodes = (): MemoryNode[] => [...cluster.nodes.values()]
+const nodes = (of = cluster): MemoryNode[] => [...of.nodes.values()]
 const named = (name: string): MemoryNode => cluster.nodes.get(name)!
 
 /** One owner per range everywhere, shares even within two, nothing lost, and every key the same on all its replicas. */
-async function mustBeWhole(load: Load): Promise<void> {
+async function mustBeWhole(load: Load, of = cluster): Promise<void> {
   await load.stop()
-  await cluster.settled()
-  const rings = nodes().map(({ core }) => core.topology.claims().map(({ owner }) => owner))
+  await of.settled()
+  const rings = nodes(of).map(({ core }) => core.topology.claims().map(({ owner }) => owner))
   for (const ring of rings) assert.equal(ring, rings[0])
-  const share = cluster.params.q / nodes().length
-  for (const { name, peerId } of nodes()) {
+  const share = of.params.q / nodes(of).length
+  for (const { name, peerId } of nodes(of)) {
     const owned = rings[0].filter(owner => owner === peerId).length
-    assert.ok(Math.abs(owned - share) <= 2, `${name} owns ${owned} of ${cluster.params.q}`)
+    assert.ok(Math.abs(owned - share) <= 2, `${name} owns ${owned} of ${of.params.q}`)
   }
-  assert.equal(await load.lost(nodes()[0]), [])
+  assert.equal(await load.lost(nodes(of)[0]), [])
   await until('the replicas of every key are the same', async () => {
-    const lines = await differences(cluster, load.keys)
+    const lines = await differences(of, load.keys)
     if (lines.length > 0) throw new Error(lines.join('; '))
     return true
   })
-  assert.equal(await load.lost(nodes().at(-1)!), [])
+  assert.equal(await load.lost(nodes(of).at(-1)!), [])
 }
 
 const stat = async ({ core }: MemoryNode, name: string): Promise<number> =>
@@ -82,26 +82,40 @@ const DEATHS: [string, Request['type'], number][] = [
   ['n0', 'seal', 0],
   ['n0', 'claims', 1]
 ]
-for (const [victim, at, after] of DEATHS) {
-  test(`a join in which ${victim} dies at "${at}" number ${after + 1} and comes back`, async () => {
-    await cluster.startMany(3)
-    const load = new Load(cluster, 40).start(2)
+/** Runs a join with a death in it on a cluster of its own. */
+async function deathIn([victim, at, after]: (typeof DEATHS)[number]): Promise<void> {
+  const own = new MemoryCluster()
+  try {
+    await own.startMany(3)
+    const load = new Load(own, 30).start(1)
     let left = after
     let died = false
-    cluster.hub.beforeRequest = (_from, _to, request) => {
+    own.hub.beforeRequest = (_from, _to, request) => {
       if (died || request.type !== at || left-- > 0) return
       died = true
-      cluster.crash(victim)
+      own.crash(victim)
     }
-    const joining = cluster.start('n3').catch(error => {
+    const joining = own.start('n3').catch(error => {
       if (victim !== 'n3') throw error
     })
     await until('it died', () => died)
-    cluster.hub.beforeRequest = undefined
+    own.hub.beforeRequest = undefined
     await joining
-    await until('the others go on', () => load.operations > 20)
-    await cluster.start(victim)
-    await mustBeWhole(load)
+    const { operations } = load
+    await until('the others go on', () => load.operations > operations + 5)
+    await own.start(victim)
+    await mustBeWhole(load, own)
+  } catch (error) {
+    throw new Error(`${victim} at "${at}" number ${after + 1}: ${(error as Error).message}`, { cause: error })
+  } finally {
+    await own.close()
+  }
+}
+
+for (const dead of ['n3', 'n1', 'n0']) {
+  test(`joins in which ${dead} dies, wherever it is, and comes back`, async () => {
+    // Each mostly waits for leases to end, so they go side by side.
+    await Promise.all(DEATHS.filter(([victim]) => victim === dead).map(deathIn))
   })
 }
 

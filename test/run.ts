@@ -52,8 +52,8 @@ function run(file: string): Promise<Outcome> {
       const total = count('Total')
       const passed = count('Passed')
       const skipped = count('Skipped')
-      // A file that broke before its suites ran, or ran none, counts as one failure.
-      const failed = code === 0 && total > 0 ? total - passed - skipped : Math.max(1, total - passed - skipped)
+      // A file that broke before its suites ran, or ran none, counts as one failure. uvu's total leaves out the skipped.
+      const failed = code === 0 && total + skipped > 0 ? total - passed : Math.max(1, total - passed)
       resolve({ file, passed, failed, skipped, output, seconds: (performance.now() - startMs) / 1000 })
     })
   })

@@ -24,9 +24,15 @@ export interface Outgoing {
   state: 'queued' | 'sent' | 'dropped'
 }
 
+export interface CorkInit {
+  stream: Stream
+  schedule: Timers['soon']
+  onEmpty?: () => void
+}
+
 export class Cork {
   readonly #stream: Stream
-  readonly #timers: Timers
+  readonly #schedule: (fn: () => void) => void
   /** Called when the queue has become empty after it was not. */
   readonly #onEmpty: () => void
   #small: Outgoing[] = []
@@ -38,9 +44,10 @@ export class Cork {
   #blocked = false
   #closed = false
 
-  constructor({ stream, timers, onEmpty = () => {} }: { stream: Stream; timers: Timers; onEmpty?: () => void }) {
+  /** `schedule` says when a queue that nobody flushes leaves: `timers.soon` or `timers.afterIo`. */
+  constructor({ stream, schedule, onEmpty = () => {} }: CorkInit) {
     this.#stream = stream
-    this.#timers = timers
+    this.#schedule = schedule
     this.#onEmpty = onEmpty
   }
 
@@ -49,7 +56,7 @@ export class Cork {
     return this.#queuedBytes
   }
 
-  /** Queues an encoded frame with this id. It leaves when the current turn ends, or with `flush()`. */
+  /** Queues an encoded frame with this id. It leaves when it is scheduled to, or with `flush()`. */
   write(id: number, bytes: Uint8Array): Outgoing {
     const frame: Outgoing = { id, bytes, state: 'queued' }
     if (this.#closed) {
@@ -62,7 +69,7 @@ export class Cork {
     if (this.#queuedBytes >= SEND_BYTES) this.flush()
     else if (!this.#armed) {
       this.#armed = true
-      this.#timers.soon(() => {
+      this.#schedule(() => {
         this.#armed = false
         this.flush()
       })

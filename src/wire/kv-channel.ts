@@ -61,7 +61,7 @@ export class KvChannel {
     const { stream, timers } = init
     this.#init = init
     this.#limits = init.limits ?? DEFAULT_KV_LIMITS
-    this.#cork = new Cork({ stream, timers })
+    this.#cork = new Cork({ stream, schedule: fn => timers.soon(fn) })
     stream.addEventListener('message', event => this.#onChunk(bytesOf(event.data)))
     stream.addEventListener('remoteCloseWrite', () => this.#lost('the other side ended the stream'))
     stream.addEventListener('close', event => this.#lost(event.error?.message ?? 'the connection closed'))

@@ -43,7 +43,7 @@ export class KvServer {
     const { stream, timers } = init
     this.#init = init
     this.#limits = init.limits ?? DEFAULT_KV_LIMITS
-    this.#cork = new Cork({ stream, timers, onEmpty: () => this.#onEmpty() })
+    this.#cork = new Cork({ stream, schedule: fn => timers.afterIo(fn), onEmpty: () => this.#onEmpty() })
     stream.addEventListener('message', event => this.#onChunk(bytesOf(event.data)))
     // The caller keeps its half open for as long as it wants answers.
     stream.addEventListener('remoteCloseWrite', () => this.abort(new CoterieError('closed', 'the caller has gone')))
@@ -118,6 +118,8 @@ export class KvServer {
       if (isWanted()) this.#fail(id, asCoterieError(error))
     }
     this.#inFlight--
+    // Nobody else's answer is on its way: waiting for company would only cost this one time.
+    if (this.#inFlight === 0) this.#cork.flush()
     this.#maybeIdle()
   }
 

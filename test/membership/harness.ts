@@ -29,6 +29,9 @@ export class ManualTime implements Clock, Timers {
   soon(fn: () => void): void {
     queueMicrotask(fn)
   }
+  afterIo(fn: () => void): void {
+    queueMicrotask(fn)
+  }
   sleep(delayMs: number): Promise<void> {
     return new Promise(resolve => this.after(delayMs, resolve))
   }

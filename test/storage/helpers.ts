@@ -50,6 +50,10 @@ export class ManualTime implements Timers {
     process.nextTick(fn)
   }
 
+  afterIo(fn: () => void): void {
+    setImmediate(fn)
+  }
+
   sleep(delayMs: number): Promise<void> {
     return new Promise(resolve => this.after(delayMs, resolve))
   }

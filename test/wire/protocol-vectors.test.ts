@@ -189,7 +189,7 @@ const VECTORS: Record<string, () => Vector> = {
       forwarded: false
     }
     return {
-      what: quoted('id 1, 5000 ms, put of "milk" under "cart:7", blind, w a majority'),
+      what: 'id 1, 5000 ms, put of "milk" under "cart:7", blind, w a majority',
       frame: hex(encodeFrame({ id: 1, timeoutMs: 5000, request })),
       'on the stream': hex(frameOf(encodeFrame({ id: 1, timeoutMs: 5000, request })))
     }
@@ -243,37 +243,31 @@ const VECTORS: Record<string, () => Vector> = {
     ]
     return {
       'prefix A': hex(encodeGossip({ type: 'delta', records: [], pulses: [], wants: [a] }).subarray(-8)),
-      what: quoted('everything: A at incarnation 2, seq 7, pulse 300; B removed'),
+      what: 'everything: A at incarnation 2, seq 7, pulse 300; B removed',
       message: hex(encodeGossip({ type: 'digest', from: 0n, to: 2n ** 64n - 1n, entries }))
     }
   },
   'state-first': () => ({
-    what: quoted(`"milk" by dot ${actorA}:3, blind, write id ${writeIds[0]}`),
+    what: `"milk" by dot ${actorA}:3, blind, write id ${writeIds[0]}`,
     ...stateFields(states().first)
   }),
   'state-a': () => ({
-    what: quoted(
-      `that, replaced with context {${actorA}:3} by "milk, eggs", dot ${actorA}:5, write id ${writeIds[1]}, at ${nowMs}`
-    ),
+    what: `that, replaced with context {${actorA}:3} by "milk, eggs", dot ${actorA}:5, write id ${writeIds[1]}, at ${nowMs}`,
     ...stateFields(states().a)
   }),
   'state-b': () => ({
-    what: quoted(
-      `the first, and beside it "bread", dot ${actorB}:1, write id ${writeIds[2]}, expires at ${nowMs + 3_600_000}`
-    ),
+    what: `the first, and beside it "bread", dot ${actorB}:1, write id ${writeIds[2]}, expires at ${nowMs + 3_600_000}`,
     ...stateFields(states().b)
   }),
-  'state-merged': () => ({ what: quoted(`a and b merged at ${nowMs}`), ...stateFields(states().merged) }),
+  'state-merged': () => ({ what: `a and b merged at ${nowMs}`, ...stateFields(states().merged) }),
   'state-deleted': () => ({
-    what: quoted(
-      `the merge, replaced with its context and ${actorC}:9 by a tombstone, dot ${actorA}:6, write id ${writeIds[3]}, at ${nowMs}`
-    ),
+    what: `the merge, replaced with its context and ${actorC}:9 by a tombstone, dot ${actorA}:6, write id ${writeIds[3]}, at ${nowMs}`,
     ...stateFields(states().deleted)
   }),
   token: () => {
     const token = encodeContext(states().seen, { clusterId, key })
     return {
-      what: quoted(`{${actorA}:3, ${actorA}:5}, key "cart:7", cluster ${clusterId}`),
+      what: `{${actorA}:3, ${actorA}:5}, key "cart:7", cluster ${clusterId}`,
       token: hex(token),
       text: quoted(tokenToString(token))
     }
@@ -288,7 +282,7 @@ const VECTORS: Record<string, () => Vector> = {
     sums.add(0x01020304, 0xfffffc00, 0xdeadbeef)
     const two = sums.total()
     return {
-      what: quoted('the merged state under "cart:7", then also hi 16909060, lo 4294966272, tag 3735928559'),
+      what: 'the merged state under "cart:7", then also hi 16909060, lo 4294966272, tag 3735928559',
       bucket: String(bucket),
       'its words': words,
       'total of one': `${one.hi} ${one.lo}`,
@@ -303,7 +297,10 @@ function blockOf(name: string): string {
   const fields = Object.entries(VECTORS[name]!())
   const width = Math.max(...fields.map(([field]) => field.length)) + 2
   const lines = fields.flatMap(([field, value]) => {
-    const pieces = value.startsWith('"') ? [value] : (value.match(new RegExp(`.{1,${LINE_DIGITS}}`, 'g')) ?? [''])
+    const pieces =
+      value.startsWith('"') || field === 'what'
+        ? [value]
+        : (value.match(new RegExp(`.{1,${LINE_DIGITS}}`, 'g')) ?? [''])
     return pieces.map((piece, i) => (i === 0 ? field : '').padEnd(width) + piece)
   })
   return `\`\`\`vector ${name}\n${lines.join('\n')}\n\`\`\``

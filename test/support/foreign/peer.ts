@@ -168,7 +168,10 @@ class Frames {
 
   send(frame: { id: number } & Record<string, unknown>): void {
     const bytes = frameCodec.encode(frame)
-    if (bytes.length <= WHOLE_BYTES) return this.#stream.send(bytes)
+    if (bytes.length <= WHOLE_BYTES) {
+      this.#stream.send(bytes)
+      return
+    }
     for (let at = 0; at < bytes.length; at += PART_BYTES) {
       const more = at + PART_BYTES < bytes.length
       this.#stream.send(frameCodec.encode({ id: frame.id, part: bytes.subarray(at, at + PART_BYTES), more }))
@@ -216,10 +219,10 @@ export class Kv {
     const id = ++this.#lastId
     const { promise, resolve, reject } = Promise.withResolvers<Frame>()
     this.#waiting.set(id, { resolve, reject })
-    this.#frames.send({ id, timeoutMs, [request]: content })
     // Late: the node says nothing once the deadline has passed.
     const late = setTimeout(() => reject(new Error(`no answer to ${request} within ${timeoutMs} ms`)), timeoutMs)
     try {
+      this.#frames.send({ id, timeoutMs, [request]: content })
       const frame = await promise
       if (frame.error) throw new Answered(frame.error)
       if (frame.body !== answer) throw new Error(`${frame.body} answers ${request}`)

@@ -28,7 +28,7 @@ export function framed(message: Uint8Array): Uint8Array {
   const prefix: number[] = []
   let rest = message.length
   for (; rest > 127; rest >>>= 7) prefix.push((rest & 127) | 128)
-  return Uint8Array.of(...prefix, rest, ...message)
+  return Buffer.concat([Uint8Array.of(...prefix, rest), message])
 }
 
 /** The first message in `bytes` and what follows it; undefined when it is not complete. */
@@ -102,7 +102,7 @@ export const positionOf = (key: Uint8Array) => ({ hi: sha256(key).readUInt32BE(0
 export const rangeOf = (key: Uint8Array, q: number) =>
   Number(sha256(key).readBigUInt64BE(0) >> BigInt(64 - Math.log2(q)))
 export const grantText = (clusterId: string, { range, epoch, owner }: Claim) =>
-  `coterie-grant-1|${clusterId}|${range}|${epoch}|${owner}`
+  `coterie-grant-2|${clusterId}|${range}|${epoch}|${owner}`
 
 export function preferenceList(
   owners: string[],
