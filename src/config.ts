@@ -17,6 +17,9 @@ export interface ClusterParams {
   w: number
 }
 
+/** All interfaces, coterie's port. */
+export const DEFAULT_LISTEN = '/ip4/0.0.0.0/tcp/4270'
+
 export const MIN_RANGES = 8
 /** 4096 ranges spread over 512 nodes at the advised 8 ranges a node (design §12). */
 export const MAX_RANGES = 4096

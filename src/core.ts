@@ -138,7 +138,7 @@ export class Core {
       ...moving,
       coordinator,
       antiEntropy: this.#antiEntropy,
-      dispatch: () => this.#dispatch
+      inFlight: () => this.#dispatch.inFlight
     })
     this.#dispatch = new Dispatch({ ...parts, ...moving, coordinator, info }, settings)
     this.store = new StoreRequests({

@@ -2,7 +2,6 @@
 import type { Background } from './background.ts'
 import type { Coordinator } from './coordinator/coordinator.ts'
 import { expectAnswer, type Peers } from './coordinator/peers.ts'
-import type { Dispatch } from './dispatch.ts'
 import { CoterieError } from './errors.ts'
 import type { Membership } from './membership/membership.ts'
 import type { CopyStatus, Request } from './messages.ts'
@@ -31,7 +30,7 @@ export interface InfoParts {
   handover: Handover
   keeper: CopyKeeper
   thief: Thief
-  dispatch: () => Dispatch
+  inFlight: () => number
 }
 
 type What = Extract<Request, { type: 'info' }>['what']
@@ -143,7 +142,7 @@ export class Info {
       keeper,
       thief,
       membership,
-      dispatch
+      inFlight
     } = this.#parts
     const totals = store.totalStats()
     return {
@@ -152,7 +151,7 @@ export class Info {
       fileBytes: totals.fileBytes,
       hints: 0,
       ...coordinator.stats(),
-      inFlight: dispatch().inFlight,
+      inFlight: inFlight(),
       copies: copies.ranges().length,
       copiesSyncing: copies.withStatus('syncing').length,
       copiesFrozen: copies.withStatus('frozen').length,

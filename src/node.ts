@@ -8,7 +8,7 @@
  *   await node.close()
  */
 import { createLibp2p } from 'libp2p'
-import type { NodeSettings } from './config.ts'
+import { DEFAULT_LISTEN, type NodeSettings } from './config.ts'
 import { lockDirectory, makeDirectory, readConfig, readIdentity, readSecret, writeIdentity } from './directory.ts'
 import { CoterieError } from './errors.ts'
 import { parseSecret, type Secret } from './invite.ts'
@@ -17,9 +17,6 @@ import { type CoterieService, coterie, type InfoTopic } from './service.ts'
 import type { Store } from './store.ts'
 import { explainListenError, hostConfig } from './wire/host.ts'
 import { createIdentity, type Identity, loadIdentity } from './wire/identity.ts'
-
-/** All interfaces, coterie's port. */
-export const DEFAULT_LISTEN = '/ip4/0.0.0.0/tcp/4270'
 
 export interface NodeOptions {
   /** The data directory: of `coterie init`, or a fresh one, which joins the cluster of its `secret` and `seeds`. */

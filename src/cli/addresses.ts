@@ -1,7 +1,7 @@
 /** Where a node that is not running yet will probably be reached: what an invite carries. */
 import { networkInterfaces } from 'node:os'
+import { DEFAULT_LISTEN } from '../config.ts'
 
-export const DEFAULT_LISTEN = '/ip4/0.0.0.0/tcp/4270'
 const LOOPBACK = '127.0.0.1'
 
 /** IPv4 addresses of this machine that others may reach. */

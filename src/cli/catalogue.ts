@@ -1,4 +1,6 @@
 /** All commands, in the order of the overview. */
+
+import type { Command } from './command.ts'
 import { remove } from './commands/delete.ts'
 import { demo } from './commands/demo.ts'
 import { get } from './commands/get.ts'
@@ -15,7 +17,6 @@ import { ring } from './commands/ring.ts'
 import { stats } from './commands/stats.ts'
 import { transfers } from './commands/transfers.ts'
 import { where } from './commands/where.ts'
-import type { Command } from './program.ts'
 
 export const commands: Command[] = [
   demo,

@@ -1,6 +1,6 @@
 /** Help texts, made from the table of commands, so that they cannot drift from it. Pure. */
 import { type Flag, variableOf } from './args.ts'
-import type { Command } from './program.ts'
+import type { Command } from './command.ts'
 import type { Style } from './render/style.ts'
 import { displayWidth } from './render/text.ts'
 

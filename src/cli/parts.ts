@@ -2,54 +2,18 @@
  * What the commands are built on, as interfaces: `main.ts` gives the real node, client, identities and inspector, loaded
  * only when a command needs them; tests give fakes. And the shapes of what a node tells about itself.
  */
-import type { ClusterParams, Durability } from '../config.ts'
-import type { CoterieError } from '../errors.ts'
+import type { ConnectOptions, CoterieClient } from '../client/client.ts'
 import type { CopyStatus } from '../messages.ts'
-import type { Log } from '../ports.ts'
+import type { CoterieNode, NodeOptions } from '../node.ts'
+import type { InfoTopic } from '../service.ts'
 import type { Store } from '../store.ts'
 
-export type InfoTopic = 'cluster' | 'members' | 'ring' | 'stats' | 'where' | 'transfers'
+export type { ConnectOptions, InfoTopic, NodeOptions }
 
 /** A store that also tells about its cluster: a running node, or a client of one. */
-export interface Cluster extends Store {
-  /** The JSON document of the command of that name. */
-  info(what: InfoTopic, key?: Uint8Array): Promise<unknown>
-}
-
-export interface RunningNode extends Cluster {
-  readonly peerId: string
-  /** Multiaddrs that it listens on or announces. */
-  addresses(): string[]
-  /** Resolves once it can serve. */
-  ready(): Promise<void>
-  onFatal(listener: (error: CoterieError) => void): void
-}
-
-export interface NodeOptions {
-  dir: string
-  seeds?: string[]
-  /** The line of a secret file. */
-  secret?: string
-  listen?: string[]
-  announce?: string[]
-  mdns?: boolean
-  zone?: string
-  capacity?: number
-  durability?: Durability
-  log?: Log
-}
-
-export interface Client extends Cluster {
-  cluster: ClusterParams
-}
-
-export interface ConnectOptions {
-  invite?: string
-  seeds?: string[]
-  secret?: string
-  log?: Log
-  timeoutMs?: number
-}
+export type Cluster = Pick<CoterieNode, keyof Store | 'info'>
+export type RunningNode = CoterieNode
+export type Client = CoterieClient
 
 export interface Parts {
   createNode(options: NodeOptions): Promise<RunningNode>

@@ -3,35 +3,14 @@
  * turns whatever goes wrong into one sentence on standard error and the exit code for it.
  */
 import { asCoterieError, isCoterieError } from '../errors.ts'
-import { type Arguments, type Flags, parseArguments, usage } from './args.ts'
+import { parseArguments, usage } from './args.ts'
+import type { Command } from './command.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { commandHelp, overview } from './help.ts'
 import { type Io, write, writeLine } from './io.ts'
 import type { Parts } from './parts.ts'
-import { type Style, styleOf } from './render/style.ts'
+import { styleOf } from './render/style.ts'
 import { hint } from './suggest.ts'
-
-export interface Command {
-  name: string
-  /** One line for the overview. */
-  summary: string
-  /** Positional arguments by name; those in brackets are optional. */
-  args: string[]
-  flags: Flags
-  /** Further help: a few lines. */
-  notes?: string
-  /** Returns the exit code. Throws CoterieError. */
-  run(call: Call): Promise<number>
-}
-
-/** All that a command gets. */
-export interface Call {
-  given: Arguments
-  io: Io
-  parts: Parts
-  /** Colours for standard output. */
-  style: Style
-}
 
 export async function run(argv: string[], io: Io, parts: Parts, commands: Command[]): Promise<number> {
   try {

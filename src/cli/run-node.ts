@@ -1,5 +1,6 @@
 /** Runs a node in the foreground until a signal or a fatal error: what `node` and `join` share. */
 import { stat } from 'node:fs/promises'
+import { DEFAULT_LISTEN } from '../config.ts'
 import {
   layout,
   lockDirectory,
@@ -14,12 +15,12 @@ import {
 import { CoterieError, isCoterieError } from '../errors.ts'
 import { formatSecret, type Secret } from '../invite.ts'
 import { type LogLevel, lineLog, systemTimers } from '../runtime.ts'
-import { DEFAULT_LISTEN, withPeer } from './addresses.ts'
+import { withPeer } from './addresses.ts'
 import { type Arguments, type Flags, usage } from './args.ts'
+import type { Call } from './command.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
 import { widthOf, writeLine } from './io.ts'
 import type { NodeOptions, RunningNode, TransferInfo } from './parts.ts'
-import type { Call } from './program.ts'
 import { styleOf } from './render/style.ts'
 import { progressLine } from './render/transfers.ts'
 import { type StatusLine, statusLine } from './status-line.ts'

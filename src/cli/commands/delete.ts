@@ -1,8 +1,9 @@
 /** `coterie delete KEY`: deletes what it reads, or exactly what `--context` covers. */
+
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { writeJson, writeLine } from '../io.ts'
 import { CONTEXT_FLAG, KEY_FLAGS, keyOf, operationOptions, W_FLAG } from '../operands.ts'
-import type { Command } from '../program.ts'
 import { ackWords, deleteOutcome } from '../render/outcome.ts'
 import { withClient } from '../target.ts'
 import { putJson } from './put.ts'

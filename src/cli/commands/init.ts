@@ -1,9 +1,9 @@
 /** `coterie init`: the first node of a new cluster. Prints the invite; does not start the node. */
 
 import { usage } from '../args.ts'
+import type { Command } from '../command.ts'
 import { writeJson, writeLine } from '../io.ts'
 import { createCluster } from '../new-cluster.ts'
-import type { Command } from '../program.ts'
 import { DIR_FLAG, dirOf, JSON_FLAG } from '../target.ts'
 import * as values from '../values.ts'
 

@@ -1,9 +1,9 @@
 /** `coterie inspect FILE`: a range file for a person; needs no running node. */
 import { stat } from 'node:fs/promises'
 import { usage } from '../args.ts'
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { write, writeJson } from '../io.ts'
-import type { Command } from '../program.ts'
 import { JSON_FLAG } from '../target.ts'
 
 export const inspect: Command = {

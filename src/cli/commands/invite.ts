@@ -4,8 +4,8 @@ import { readConfig, readIdentity, readNodeFile, readSecret } from '../../direct
 import { encodeInvite } from '../../invite.ts'
 import { localHosts, plausibleAddresses } from '../addresses.ts'
 import { usage } from '../args.ts'
+import type { Command } from '../command.ts'
 import { writeJson, writeLine } from '../io.ts'
-import type { Command } from '../program.ts'
 import { DIR_FLAG, dirOf, JSON_FLAG } from '../target.ts'
 
 export const invite: Command = {

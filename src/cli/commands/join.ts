@@ -1,6 +1,6 @@
 /** `coterie join INVITE`: saves what the invite carries into D, then runs the node. Again with the same invite is fine. */
 import { decodeInvite } from '../../invite.ts'
-import type { Command } from '../program.ts'
+import type { Command } from '../command.ts'
 import { NODE_FLAGS, nodeOptions, prepareDirectory, runNode } from '../run-node.ts'
 import { dirOf } from '../target.ts'
 

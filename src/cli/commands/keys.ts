@@ -1,9 +1,9 @@
 /** `coterie keys`: all keys, of one range or with a prefix; a line each, as they arrive. */
 import { MAX_RANGES } from '../../config.ts'
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { write, writeLine } from '../io.ts'
 import { operationOptions } from '../operands.ts'
-import type { Command } from '../program.ts'
 import { bytesJson, printableKey } from '../render/text.ts'
 import { JSON_FLAG, TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 import * as values from '../values.ts'

@@ -1,8 +1,9 @@
 /** `coterie members`: the nodes of the cluster as the node asked sees them. */
+
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { widthOf, write, writeJson } from '../io.ts'
 import type { MemberInfo } from '../parts.ts'
-import type { Command } from '../program.ts'
 import { memberLines } from '../render/cluster.ts'
 import { JSON_FLAG, TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 

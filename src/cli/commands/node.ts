@@ -1,5 +1,5 @@
 /** `coterie node`: runs the node in D. */
-import type { Command } from '../program.ts'
+import type { Command } from '../command.ts'
 import { NODE_FLAGS, nodeOptions, prepareDirectory, runNode } from '../run-node.ts'
 import { dirOf } from '../target.ts'
 

@@ -1,9 +1,9 @@
 /** `coterie put KEY VALUE`: writes a value; with `--context` it replaces what that context covers. */
 import type { PutResult } from '../../store.ts'
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { writeJson, writeLine } from '../io.ts'
 import { CONTEXT_FLAG, FILE_FLAG, KEY_FLAGS, keyOf, operationOptions, valueGiven, W_FLAG } from '../operands.ts'
-import type { Command } from '../program.ts'
 import { ackWords, putOutcome } from '../render/outcome.ts'
 import { keyJson } from '../render/text.ts'
 import { withClient } from '../target.ts'

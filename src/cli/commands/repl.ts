@@ -1,5 +1,5 @@
 /** `coterie repl`: talk to a cluster, line by line. */
-import type { Command } from '../program.ts'
+import type { Command } from '../command.ts'
 import { runRepl } from '../repl/shell.ts'
 import { TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 

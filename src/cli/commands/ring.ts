@@ -1,8 +1,9 @@
 /** `coterie ring`: who owns which range, as a picture. */
+
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { widthOf, write, writeJson } from '../io.ts'
 import type { MemberInfo, RingInfo } from '../parts.ts'
-import type { Command } from '../program.ts'
 import { ringLines } from '../render/cluster.ts'
 import { JSON_FLAG, TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 

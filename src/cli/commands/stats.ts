@@ -1,7 +1,8 @@
 /** `coterie stats`: counters of the node asked. */
+
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { write, writeJson } from '../io.ts'
-import type { Command } from '../program.ts'
 import { statLines } from '../render/cluster.ts'
 import { JSON_FLAG, TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 

@@ -1,8 +1,9 @@
 /** `coterie transfers`: ranges on their way to the node asked. */
+
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { widthOf, write, writeJson } from '../io.ts'
 import type { TransferInfo } from '../parts.ts'
-import type { Command } from '../program.ts'
 import { transferLines } from '../render/transfers.ts'
 import { JSON_FLAG, TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 

@@ -1,9 +1,10 @@
 /** `coterie where KEY`: which range a key falls into and who holds it. */
+
+import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { write, writeJson } from '../io.ts'
 import { KEY_FLAGS, keyOf } from '../operands.ts'
 import type { WhereInfo } from '../parts.ts'
-import type { Command } from '../program.ts'
 import { whereLines } from '../render/cluster.ts'
 import { withClient } from '../target.ts'
 

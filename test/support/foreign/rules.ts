@@ -102,7 +102,7 @@ export const positionOf = (key: Uint8Array) => ({ hi: sha256(key).readUInt32BE(0
 export const rangeOf = (key: Uint8Array, q: number) =>
   Number(sha256(key).readBigUInt64BE(0) >> BigInt(64 - Math.log2(q)))
 export const grantText = (clusterId: string, { range, epoch, owner }: Claim) =>
-  `coterie-grant-2|${clusterId}|${range}|${epoch}|${owner}`
+  `coterie-grant-1|${clusterId}|${range}|${epoch}|${owner}`
 
 export function preferenceList(
   owners: string[],

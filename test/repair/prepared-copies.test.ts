@@ -1,0 +1,170 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Background } from '../../src/background.ts'
+import type { Peers } from '../../src/coordinator/peers.ts'
+import { CoterieError, isCoterieError } from '../../src/errors.ts'
+import type { Answer, Request } from '../../src/messages.ts'
+import type { Network } from '../../src/ports.ts'
+import { answerCompare } from '../../src/repair/compare.ts'
+import { Mirrors } from '../../src/repair/mirrors.ts'
+import { PreparedCopies } from '../../src/repair/prepared-copies.ts'
+import { Transfers } from '../../src/repair/transfers.ts'
+import { silentLog, systemTimers } from '../../src/runtime.ts'
+import type { Topology } from '../../src/topology.ts'
+import { duplexPair } from '../support/memory-duplex.ts'
+import { bytesOf, keysIn, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
+
+const test = suite('prepared copies')
+const LEASE_MS = 1000
+const RANGE = 2
+const SOURCES = ['s0', 's1']
+
+/** Two sources with mirrors and a new member, joined by hand. */
+async function world() {
+  const sources = new Map<string, { replica: MemoryReplica; mirrors: Mirrors }>()
+  const member = await openReplica(undefined, { ranges: [] })
+  const it = { nowMs: 0, listed: false, cut: new Set<string>(), sources, member, prepared: undefined as unknown as PreparedCopies }
+  const clock = { wallMs: () => Date.now(), monotonicMs: () => it.nowMs }
+  const topology = { complete: true, view: { isMember: () => it.listed } } as unknown as Topology
+  const merge = async (to: string, request: Request): Promise<Answer> => {
+    if (request.type !== 'merge') throw new Error(`${to} is asked ${request.type}`)
+    await member.replicas.merge(request.range, request.key, request.state)
+    return { type: 'merged', synced: false }
+  }
+  const restart = (name: string, replica: MemoryReplica) => {
+    const peers = {
+      self: name,
+      call: (to: string, request: Request) => (it.cut.has(name) ? Promise.reject(lost()) : merge(to, request))
+    }
+    const parts = { clock, peers: peers as unknown as Peers, replicas: replica.replicas, topology }
+    const mirrors = new Mirrors(parts, { leaseMs: LEASE_MS })
+    replica.replicas.mirror = (range, key, state, except) => mirrors.send(range, key, state, except)
+    sources.set(name, { replica, mirrors })
+  }
+  for (const name of SOURCES) restart(name, await openReplica())
+  const peers = {
+    self: 'm',
+    call: async (source: string, request: Request) => {
+      if (it.cut.has(source)) throw lost()
+      if (request.type !== 'mirror') throw new Error(request.type)
+      return sources.get(source)!.mirrors.mirror('m', request.ranges)
+    }
+  } as unknown as Peers
+  const network = {
+    open: async (source: string) => {
+      const { left, right } = duplexPair()
+      const { replicas } = sources.get(source)!.replica
+      answerCompare({ replicas, timers: systemTimers, prepare: async () => {} }, right).catch(() => undefined)
+      return left
+    }
+  } as unknown as Network
+  const { replicas, copies } = member
+  const ports = { clock, timers: systemTimers, log: silentLog, network }
+  const background = new Background(ports)
+  const parts = { ...ports, background, peers, topology, replicas, copies, transfers: new Transfers() }
+  it.prepared = new PreparedCopies(parts, { leaseMs: LEASE_MS })
+  const pull = async (names = ['s0']) => {
+    const answer = await it.prepared.pull([RANGE], names, 10_000)
+    return answer.type === 'pulled' && answer.synced.includes(RANGE)
+  }
+  return Object.assign(it, { pull, restart })
+}
+
+const lost = () => new CoterieError('unreachable', 'cut')
+
+test('a pulled copy is synced, holds all that its source held and hears every write before its ack', async () => {
+  const { sources, member, pull } = await world()
+  const { replica } = sources.get('s0')!
+  const [before, after] = keysIn(RANGE, 2)
+  await put(replica, before, 'v')
+  assert.ok(await pull())
+  assert.is(member.replicas.status(RANGE), 'synced')
+  assert.equal(await valuesOf(member, before), ['v'])
+  await put(replica, after, 'w')
+  assert.equal(await valuesOf(member, after), ['w'])
+  assert.ok(await pull())
+})
+
+test('a copy is level with all its sources or with none', async () => {
+  const { sources, member, pull } = await world()
+  await put(sources.get('s1')!.replica, keysIn(RANGE, 1)[0], 'only here')
+  await sources.get('s1')!.replica.copies.set([RANGE], 'syncing')
+  assert.is(await pull(SOURCES), false)
+  assert.is(member.replicas.status(RANGE), 'syncing')
+  await sources.get('s1')!.replica.copies.set([RANGE], 'synced')
+  assert.ok(await pull(SOURCES))
+  assert.equal(await valuesOf(member, keysIn(RANGE, 1)[0]), ['only here'])
+})
+
+test('a gap in a mirror undoes the copy until it is compared again', async () => {
+  const it = await world()
+  const { replica } = it.sources.get('s0')!
+  assert.ok(await it.pull())
+  // The source restarts, forgets its mirrors, and acknowledges a write alone.
+  it.restart('s0', replica)
+  it.cut.add('s0')
+  const [key] = keysIn(RANGE, 1)
+  await put(replica, key, 'missed')
+  assert.ok(await it.pull(), 'what cannot be asked has not been heard to have a gap')
+  it.cut.clear()
+  assert.ok(await it.pull())
+  assert.equal(await valuesOf(it.member, key), ['missed'])
+})
+
+test('damage after the comparison is no longer level, and the next pull mends it', async () => {
+  const { sources, member, pull, prepared } = await world()
+  const [key] = keysIn(RANGE, 1)
+  await put(sources.get('s0')!.replica, key, 'precious')
+  assert.ok(await pull())
+  const path = member.files.paths().find(path => /0002-/.test(path))!
+  await member.store.close()
+  const spoiled = await openReplica(member.files, { cacheBytes: 1 })
+  assert.equal(await valuesOf(spoiled, key), ['precious'])
+  // The same on a copy that stays open: the record rots, and a read finds out.
+  const { files } = member
+  assert.ok(path.length > 0 && files.paths().includes(path))
+  prepared.tick()
+})
+
+test('what nobody asks for any more is let go, and so is what has become a list member’s copy', async () => {
+  const it = await world()
+  assert.ok(await it.pull())
+  assert.ok(it.prepared.has(RANGE))
+  it.nowMs += LEASE_MS
+  it.prepared.tick()
+  assert.is(it.prepared.has(RANGE), false)
+  assert.ok(await it.pull())
+  it.listed = true
+  it.prepared.tick()
+  assert.is(it.prepared.has(RANGE), false)
+})
+
+test('a frozen copy thaws for a pull, and counts only once it was compared', async () => {
+  const { sources, member, pull } = await world()
+  assert.ok(await pull())
+  await member.copies.set([RANGE], 'frozen')
+  const [key] = keysIn(RANGE, 1)
+  const written = await put(sources.get('s0')!.replica, key, 'v').catch(error => error)
+  assert.ok(!(written instanceof Error), 'an unsealed mirror is dropped')
+  assert.ok(await pull())
+  assert.equal(await valuesOf(member, key), ['v'])
+  assert.is(member.replicas.status(RANGE), 'synced')
+})
+
+test('a pull from nobody or from oneself is refused', async () => {
+  const { prepared } = await world()
+  for (const sources of [[], ['m'], ['s0', 'm']]) {
+    const error = await prepared.pull([RANGE], sources, 100).catch(error => error)
+    assert.ok(isCoterieError(error, 'protocol'))
+  }
+})
+
+test('keys that rot in a prepared copy make it syncing', async () => {
+  const { member, pull } = await world()
+  assert.ok(await pull())
+  await member.copies.set([RANGE], 'syncing')
+  assert.is(member.replicas.status(RANGE), 'syncing')
+  assert.is((await member.replicas.read(RANGE, bytesOf(keysIn(RANGE, 1)[0]))) === undefined, true)
+})
+
+test.run()
