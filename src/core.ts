@@ -177,7 +177,11 @@ export class Core {
     network.handleRequests((request, from, options) => this.#dispatch.handle(request, from, options))
     network.handleStreams('sync', stream =>
       answerCompare(
-        { replicas: this.#replicas, timers: this.#ports.timers, prepare: ranges => this.#keeper.ensure(ranges) },
+        {
+          replicas: this.#replicas,
+          timers: this.#ports.timers,
+          prepare: ranges => this.#keeper.ensure(ranges.filter(range => range < this.#init.params.q))
+        },
         stream
       )
     )

@@ -12,6 +12,7 @@ import type { Handover } from './repair/handover.ts'
 import type { Mirrors } from './repair/mirrors.ts'
 import type { PreparedCopies } from './repair/prepared-copies.ts'
 import { checkStoredKey, type Replicas } from './replica/replicas.ts'
+import { checkValue } from './store.ts'
 import type { Topology } from './topology.ts'
 import { encodeState } from './version/codec.ts'
 
@@ -29,6 +30,8 @@ export interface DispatchParts {
 
 /** Weight of the newest second in the moving average of load. */
 const RATE_WEIGHT = 0.1
+/** The position of the last key of a page. */
+const CURSOR_BYTES = 8
 const CLIENT_REQUESTS: Request['type'][] = ['get', 'put', 'keys', 'info']
 
 export class Dispatch {
@@ -99,10 +102,10 @@ export class Dispatch {
 
   async #handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
     const { coordinator, topology, mirrors, prepared, handover, replicas, info } = this.#parts
+    this.#check(request)
     switch (request.type) {
       case 'get':
       case 'put':
-        checkStoredKey(request.key)
         return coordinator.serve(request, options)
       case 'keys':
         return coordinator.serve(request, options)
@@ -129,8 +132,31 @@ export class Dispatch {
     }
   }
 
+  /** Nothing that a caller sends may look like a defect of ours: ranges exist, keys belong to theirs, sizes are within limits. */
+  #check(request: Request): void {
+    const { topology, replicas } = this.#parts
+    const { q } = topology.params
+    const ranges = 'ranges' in request ? request.ranges : 'range' in request ? [request.range] : []
+    const unknown = ranges.find(range => !(range < q))
+    if (unknown !== undefined)
+      throw new CoterieError('bad-usage', `range ${unknown} does not exist; this cluster has 0 to ${q - 1}`)
+    if ('key' in request && request.key !== undefined) {
+      checkStoredKey(request.key)
+      if ('range' in request && replicas.rangeOf(request.key) !== request.range)
+        throw new CoterieError('bad-usage', `the key does not belong to range ${request.range}`)
+    }
+    if (request.type === 'put' && request.value !== undefined) checkValue(request.value)
+    if (request.type !== 'keys') return
+    if (request.limit < 1) throw new CoterieError('bad-usage', 'a listing takes a limit of at least 1')
+    if (request.after.length !== 0 && request.after.length !== CURSOR_BYTES) {
+      throw new CoterieError(
+        'bad-usage',
+        `a cursor of ${request.after.length} bytes; it is the position of a key, ${CURSOR_BYTES} bytes`
+      )
+    }
+  }
+
   async #read({ range, key }: Extract<Request, { type: 'read' }>): Promise<Answer> {
-    checkStoredKey(key)
     if (!(await this.#holds(range))) return this.#moved(range)
     const { replicas } = this.#parts
     const state = await replicas.read(range, key)
@@ -140,7 +166,6 @@ export class Dispatch {
   }
 
   async #merge({ range, key, state }: Extract<Request, { type: 'merge' }>, from: Caller): Promise<Answer> {
-    checkStoredKey(key)
     if (!(await this.#holds(range))) return this.#moved(range)
     const { replicas } = this.#parts
     try {

@@ -97,13 +97,14 @@ export class Topology {
 
   /** The facts that decide the preference list of a range: those of the walk that finds its members. */
   claimsAround(range: number): Claim[] {
-    const { q, n } = this.#init.params
-    const owners = new Set<string>()
+    const { q } = this.#init.params
+    // With zones the walk may go past more than N owners before it has found its members.
+    const missing = new Set(this.view.preferenceList(range))
     const claims: Claim[] = []
-    for (let step = 0; step < q && owners.size <= n; step++) {
+    for (let step = 0; step < q && missing.size > 0; step++) {
       const claim = this.#map.claim((range + step) % q)
       if (claim === undefined) continue
-      owners.add(claim.owner)
+      missing.delete(claim.owner)
       claims.push(claim)
     }
     return claims
@@ -181,9 +182,10 @@ export class Topology {
   }
 
   #isGranted(claim: Claim): boolean {
-    if (claim.epoch === 1) return true
     const { grant } = claim
     const known = this.#map.claim(claim.range)
+    // Only a founder begins, and a cluster has one: nobody takes a range that is owned by beginning again.
+    if (claim.epoch === 1 && known === undefined) return true
     const byOwner =
       grant !== undefined && (known === undefined || known.epoch !== claim.epoch - 1 || known.owner === grant.by)
     if (byOwner && this.#signer.verify(grant.by, grantMessage(this.#init.params.clusterId, claim), grant.signature))

@@ -128,7 +128,7 @@ test('a replica that is not on the list says so and what it knows; garbage for a
   const state = Uint8Array.of(1, 2, 3)
   await fails('protocol', peer.request(owner!, { type: 'merge', range, key, state }, options))
   const wrong = { type: 'merge' as const, range: (range + 1) % cluster.params.q, key, state: new Uint8Array() }
-  await fails('internal', peer.request(n0.core.topology.view.owner(wrong.range)!, wrong, options))
+  await fails('bad-usage', peer.request(n0.core.topology.view.owner(wrong.range)!, wrong, options))
   peer.close()
 })
 

@@ -48,7 +48,8 @@ function run(file: string): Promise<Outcome> {
     child.on('close', code => {
       clearTimeout(limit)
       clearTimeout(ending)
-      const count = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(output)?.[1] ?? 0)
+      // uvu colours the number of the skipped.
+      const count = (name: string) => Number(new RegExp(`${name}:\\s+(?:\\x1b\\[\\d+m)?(\\d+)`).exec(output)?.[1] ?? 0)
       const total = count('Total')
       const passed = count('Passed')
       const skipped = count('Skipped')

@@ -131,25 +131,30 @@ export class PreparedCopies {
   }
 
   async #passSource(source: string, ranges: number[]): Promise<void> {
-    const { peers, copies, log } = this.#parts
     try {
-      const answer = expectAnswer(
-        await peers.call(source, { type: 'mirror', ranges }, { timeoutMs: CALL_TIMEOUT_MS }),
-        'mirrored'
-      )
-      const broken = [...answer.started, ...answer.absent]
-      for (const range of broken) this.#byRange.get(range)?.level.delete(source)
-      await copies.set(
-        broken.filter(range => this.#byRange.has(range)),
-        'syncing'
-      )
-      const toCompare = [...answer.started, ...answer.continued].filter(
-        range => this.#byRange.has(range) && !this.#isLevelWith(range, source)
-      )
+      const toCompare = await this.#renewMirror(source, ranges)
       if (toCompare.length > 0) await this.#compare(source, toCompare)
     } catch (error) {
       // Whoever asked for the copies sees that they are not synced, and calls again or goes elsewhere.
-      log.debug('copying from a source failed', { source, error: String(error) })
+      this.#parts.log.debug('copying from a source failed', { source, error: String(error) })
+    }
+  }
+
+  /** What has to be compared with this source: now, or again after a gap. */
+  async #renewMirror(source: string, ranges: number[]): Promise<number[]> {
+    const { peers, copies } = this.#parts
+    let broken = ranges
+    try {
+      const call = peers.call(source, { type: 'mirror', ranges }, { timeoutMs: CALL_TIMEOUT_MS })
+      const answer = expectAnswer(await call, 'mirrored')
+      broken = [...answer.started, ...answer.absent]
+      const unproven = answer.continued.filter(range => !this.#isLevelWith(range, source))
+      return [...answer.started, ...unproven].filter(range => this.#byRange.has(range))
+    } finally {
+      // Without an answer, too: it may have said "started", and the next one would say "continued".
+      for (const range of broken) this.#byRange.get(range)?.level.delete(source)
+      const wanted = broken.filter(range => this.#byRange.has(range))
+      await copies.set(wanted, 'syncing')
     }
   }
 

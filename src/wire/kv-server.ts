@@ -3,6 +3,7 @@
  * there, in any order. Every bound is answered `overloaded`, at once; a slow reader of answers is not read from.
  */
 import type { Stream } from '@libp2p/interface'
+import { DEFAULT_SETTINGS } from '../config.ts'
 import { asCoterieError, CoterieError } from '../errors.ts'
 import type { Request } from '../messages.ts'
 import type { Caller, Clock, Log, RequestHandler, Timers } from '../ports.ts'
@@ -102,7 +103,7 @@ export class KvServer {
     if (!handler) this.#fail(id, new CoterieError('closed', 'this node takes no requests'))
     else if (this.#inFlight >= this.#limits.maxInFlight) {
       this.#fail(id, new CoterieError('overloaded', `${this.#inFlight} requests of yours are under way here`))
-    } else void this.#run(handler, id, request, timeoutMs)
+    } else void this.#run(handler, id, request, timeoutMs > 0 ? timeoutMs : DEFAULT_SETTINGS.requestTimeoutMs)
   }
 
   /** Never rejects: what the handler throws travels as its code and message. */

@@ -229,6 +229,10 @@ export class Libp2pNetwork implements Network {
   async #serveStream(protocol: StreamProtocol, stream: Stream, connection: Connection): Promise<void> {
     const caller = await this.#admitted(stream, connection)
     if (!caller) return
+    if (caller.role !== 'node') {
+      stream.abort(new CoterieError('refused', `${protocol} streams are for members of the cluster, not for clients`))
+      return
+    }
     const handler = this.#handlers[protocol]
     const duplex = duplexOf(stream)
     if (!handler || this.#state !== 'running') {

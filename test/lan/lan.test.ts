@@ -2,7 +2,8 @@
  * Three hosts on a LAN of their own (lan.ts), a real node process on each, and the command as a person would use it:
  * found by mDNS, found by a seed, and one cut off from the others for a while (failures 25, 27, 37).
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -31,6 +32,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 async function withMachines(body: (machines: [Machine, Machine, Machine]) => Promise<void>): Promise<void> {
   const root = await mkdtemp(join(tmpdir(), 'coterie-lan-'))
+  const tidy = () => rmSync(root, { recursive: true, force: true })
+  // For a run that is told to stop in the middle; the nodes end with it, the LAN sees to itself.
+  process.once('exit', tidy)
   let lan: Lan | undefined
   let machines: Machine[] = []
   try {
@@ -46,7 +50,8 @@ async function withMachines(body: (machines: [Machine, Machine, Machine]) => Pro
     // Those that the body stopped have ended already, and say so at once.
     await Promise.allSettled(machines.map(machine => machine.stop()))
     lan?.remove()
-    await rm(root, { recursive: true, force: true })
+    process.off('exit', tidy)
+    tidy()
   }
 }
 
