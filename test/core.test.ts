@@ -54,6 +54,26 @@ test('joins under constant load: no operation fails, nothing acknowledged is los
   await mustBeWhole(load)
 })
 
+test('in several zones every list spans them, and shares are even, whoever joins when', async () => {
+  await cluster.start('n0', { zone: 'z0' })
+  const load = new Load(cluster, 40).start(1)
+  await Promise.all([1, 2, 3].map(i => cluster.start(`n${i}`, { zone: `z${i % 3}` })))
+  await cluster.settled()
+  for (const i of [4, 5]) await cluster.start(`n${i}`, { zone: `z${i % 3}` })
+  await mustBeWhole(load)
+  assert.equal(load.failures.map(String), [])
+  const zoneOf = (peerId: string) =>
+    Number(
+      nodes()
+        .find(node => node.peerId === peerId)!
+        .name.slice(1)
+    ) % 3
+  for (let range = 0; range < cluster.params.q; range++) {
+    const zones = new Set(named('n0').core.topology.view.preferenceList(range).map(zoneOf))
+    assert.is(zones.size, 3, `the list of range ${range}`)
+  }
+})
+
 test('several joiners at once, under load', async () => {
   await cluster.start('n0')
   const load = new Load(cluster, 60).start(3)

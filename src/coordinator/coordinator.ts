@@ -202,7 +202,8 @@ export class Coordinator {
         const options = { timeoutMs, signal: deadline.signal }
         const answer = await peers.call(member, { ...request, forwarded: true }, options)
         if (answer.type !== 'moved') return answer
-        if ((await topology.apply(answer.claims)).length > 0) throw new StaleView()
+        const news = await topology.apply(answer.claims)
+        if (news.length > 0 || !topology.view.isMember(range, member)) throw new StaleView()
         // It knows nothing newer, so it is the one that is behind.
         await peers.call(member, { type: 'claims', claims: topology.claimsAround(range) }, options)
         const again = await peers.call(member, { ...request, forwarded: true }, options)
@@ -212,6 +213,7 @@ export class Coordinator {
         if (
           !isCoterieError(
             error,
+            'not-available',
             'unreachable',
             'timeout',
             'overloaded',

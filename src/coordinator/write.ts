@@ -99,7 +99,7 @@ class Replication {
     return this.#parts.topology.view.preferenceList(this.#target.range)
   }
 
-  async #send(member: string): Promise<void> {
+  async #send(member: string, again = true): Promise<void> {
     const { range, key } = this.#target
     try {
       if (member === this.#parts.peers.self) await this.#written.stored
@@ -110,9 +110,12 @@ class Replication {
       }
       this.#quorum.ack(member)
     } catch (error) {
+      if (error instanceof StaleView) {
+        this.#onStale()
+        // The news was about others: it is on the new list as well, and its copy may just have thawed.
+        if (again && this.#members().includes(member)) return this.#send(member, false)
+      } else this.#lastError = error
       this.#quorum.fail(member)
-      if (error instanceof StaleView) this.#onStale()
-      else this.#lastError = error
     }
   }
 }

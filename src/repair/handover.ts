@@ -44,6 +44,7 @@ export class Handover {
   readonly #leaseMs: number
   readonly #asks = new Map<number, Ask>()
   readonly #setAside = new Map<string, number>()
+  #unsafe = { version: -1, flips: new Map<number, string>() }
   #running = false
   #granted = 0
 
@@ -70,7 +71,12 @@ export class Handover {
     for (const range of ranges) {
       const claim = topology.claim(range)
       if (claim !== undefined && claim.owner === thief) answer.granted.push(claim)
-      else if (claim?.owner !== peers.self || this.#asks.has(range) || !this.#parts.mayOwn(thief))
+      else if (
+        claim?.owner !== peers.self ||
+        this.#asks.has(range) ||
+        !this.#parts.mayOwn(thief) ||
+        this.#isUnsafe(range, thief)
+      )
         answer.refused.push(range)
       else {
         this.#asks.set(range, { to: thief, untilMs })
@@ -105,7 +111,12 @@ export class Handover {
       .filter(([range]) => topology.claim(range)?.owner === peers.self)
       .map(([range, { to }]) => ({ range, to }))
     for (const range of this.#asks.keys()) if (!asked.some(flip => flip.range === range)) this.#asks.delete(range)
-    const held = await this.#heldRanges(flipEffects(view, chooseFlips(view, asked)))
+    const possible = chooseFlips(view, asked)
+    if (possible.length === 0) {
+      this.#refuse(asked)
+      return false
+    }
+    const held = await this.#heldRanges(flipEffects(view, possible))
     const flips = chooseFlips(view, asked, held)
     if (flips.length === 0) return false
     const effects = flipEffects(view, flips)
@@ -128,6 +139,19 @@ export class Handover {
     if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return true
     await this.#grant(flips, effects)
     return true
+  }
+
+  /**
+   * Flips that change two members of one list at once, each by itself (with zones, one range may move several members):
+   * their thieves are told, and take others, until the ring is another one.
+   */
+  #refuse(flips: Flip[]): void {
+    this.#unsafe = { version: this.#parts.topology.version, flips: new Map(flips.map(({ range, to }) => [range, to])) }
+    for (const { range } of flips) this.#asks.delete(range)
+  }
+
+  #isUnsafe(range: number, thief: string): boolean {
+    return this.#unsafe.version === this.#parts.topology.version && this.#unsafe.flips.get(range) === thief
   }
 
   /** Lists that may not change now: a reachable member is not in sync, or a member to be is out of reach. */

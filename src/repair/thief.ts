@@ -78,14 +78,16 @@ export class Thief {
     const nowMs = clock.monotonicMs()
     for (const [range, untilMs] of this.#refused) if (untilMs <= nowMs) this.#refused.delete(range)
     const owners = Array.from({ length: topology.params.q }, (_, range) => topology.claim(range)?.owner)
-    const steals = planSteals(owners, shareholders(), peers.self, topology.params.n, peer => peers.isReachable(peer))
+    const canGive = (peerId: string) => peers.isReachable(peerId)
+    const mayTake = (range: number) => !this.#refused.has(range)
+    const steals = planSteals(owners, shareholders(), peers.self, topology.params.n, canGive, mayTake)
     for (const [range, owner] of this.#wanted) {
       if (owners[range] !== owner || !peers.isReachable(owner)) this.#wanted.delete(range)
     }
     for (const range of [...this.#wanted.keys()].slice(steals.length)) this.#wanted.delete(range)
     for (const { range, from } of steals) {
       if (this.#wanted.size >= steals.length) break
-      if (!this.#refused.has(range)) this.#wanted.set(range, from)
+      this.#wanted.set(range, from)
     }
   }
 

@@ -33,14 +33,16 @@ const EPSILON = 1e-9
 /**
  * `owners[range]` as in `OwnerMap.ownerList`. `members` is everybody who has not left: the thief, those that own
  * nothing yet, and those that are down, whose share stays theirs. Nobody is asked for whom `canGive` is false (down),
- * nor an owner that is no member. Everyone ends between their share rounded down and, for the thief, rounded up.
+ * nor an owner that is no member; no range is asked for that `mayTake` is false of (its owner has refused it). Everyone
+ * ends between their share rounded down and, for the thief, rounded up.
  */
 export function planSteals(
   owners: readonly (string | undefined)[],
   members: readonly PlanMember[],
   thief: string,
   n: number,
-  canGive: (peerId: string) => boolean = () => true
+  canGive: (peerId: string) => boolean = () => true,
+  mayTake: (range: number) => boolean = () => true
 ): Steal[] {
   const accounts = openAccounts(owners, members, thief, canGive)
   const own = accounts.get(thief)
@@ -52,7 +54,11 @@ export function planSteals(
     if (!victim || victim.count - 1 < Math.floor(victim.share + EPSILON)) break
     // One range moves both by one: it evens nothing out unless they are more than one apart.
     if (excess(victim) - excess(own) <= 1 + EPSILON) break
-    const range = board.best(victim)
+    const range = board.best(victim, mayTake)
+    if (range === undefined) {
+      victim.canGive = false
+      continue
+    }
     board.take(range)
     victim.count--
     own.count++
@@ -132,14 +138,14 @@ class Board {
     })
   }
 
-  /** The victim's range that suits the thief best; the victim has one. */
-  best(victim: Account): number {
+  /** The victim's range that suits the thief best. */
+  best(victim: Account, mayTake: (range: number) => boolean): number | undefined {
     const q = this.#owners.length
-    let best = -1
+    let best: number | undefined
     let bestScore = -1
     for (let step = 0; step < q; step++) {
       const range = (this.#start + step) % q
-      if (this.#owners[range] !== victim.peerId) continue
+      if (this.#owners[range] !== victim.peerId || !mayTake(range)) continue
       const score = this.#score(range)
       if (score <= bestScore) continue
       best = range

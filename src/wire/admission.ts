@@ -197,7 +197,7 @@ export class Admission {
     const acceptorHello = encodeHello(ours)
     const exchange: Exchange = { initiator: peerId, acceptor: self, initiatorHello: first.hello, acceptorHello }
     const reason = this.#whyNot(ours, theirs, peerId)
-    if (reason) await this.#refuse(framed, reason)
+    if (reason) await this.#refuse(framed, peerId, reason)
     await framed.write(encodeStep({ hello: acceptorHello, proof: secret && proofOf(secret, 'acceptor', exchange) }))
     const third = await this.#readStep(framed, peerId)
     await this.#check(framed, ours, theirs, peerId, 'initiator', third.proof, exchange)
@@ -231,7 +231,7 @@ export class Admission {
       // Two members may have been met at once: what the first brought counts.
       reason ??= this.#whyNot(this.#hello(), theirs, peerId)
     }
-    if (reason) await this.#refuse(framed, reason)
+    if (reason) await this.#refuse(framed, peerId, reason)
   }
 
   /** One adoption at a time: a fresh node may meet several members at once. */
@@ -267,12 +267,12 @@ export class Admission {
     return whyNot(ours, theirs)
   }
 
-  async #refuse(framed: FramedStream, reason: CoterieError): Promise<never> {
+  async #refuse(framed: FramedStream, peerId: string, reason: CoterieError): Promise<never> {
     await framed.write(encodeStep({ refusal: reason }))
     await framed.end()
     // Until the other side has read it and closes too (or the deadline passes): aborting sooner might overtake it.
     await framed.read().catch(() => undefined)
-    throw new CoterieError(reason.code, `refused it: "${reason.message}"`)
+    throw new CoterieError(reason.code, `we refused ${peerId}: "${reason.message}"`)
   }
 
   async #readStep(framed: FramedStream, peerId: string): Promise<Step> {
@@ -281,7 +281,7 @@ export class Admission {
     const step = decodeStep(bytes)
     if (!step.refusal) return step
     await framed.end()
-    throw new CoterieError(step.refusal.code, `it refuses this side: "${step.refusal.message}"`)
+    throw new CoterieError(step.refusal.code, `${peerId} refuses us: "${step.refusal.message}"`)
   }
 
   // ---- what came of it
@@ -344,7 +344,7 @@ export class Admission {
       this.#refusals.set(peerId, error.message)
       timers.after(REPEAT_LOG_MS, () => this.#refusals.delete(peerId))
       const write = error.code === 'refused' ? log.warn : log.info
-      write.call(log, `no admission between this side and ${peerId}: ${error.message}`)
+      write.call(log, `no admission: ${error.message}`)
     }
     onRefused?.(error, peerId)
   }

@@ -68,7 +68,7 @@ export async function startNode(init: NodeInit = {}): Promise<Node> {
   const refusals: CoterieError[] = []
   const book = new Map<string, string[]>()
   const wanted: string[] = []
-  const network = new Libp2pNetwork(components!, {
+  const networkInit: NetworkInit = {
     role: 'node',
     clusterId: cluster.clusterId,
     params: () => params,
@@ -85,7 +85,14 @@ export async function startNode(init: NodeInit = {}): Promise<Node> {
     random: systemRandom,
     log: silentLog,
     ...rest
-  })
+  }
+  let network: Libp2pNetwork
+  try {
+    network = new Libp2pNetwork(components!, networkInit)
+  } catch (error) {
+    await libp2p.stop()
+    throw error
+  }
   if (!dumb) await network.start()
   const node: Node = {
     network,

@@ -116,7 +116,7 @@ test('a peer that failed is left alone: asking again fails at once and says for 
   const startMs = performance.now()
   const again = await failure(a.network.request(peerId, readOf('x'), { timeoutMs: 5000 }))
   assert.match(again.message, 'left alone')
-  assert.ok(performance.now() - startMs < 200)
+  assert.ok(performance.now() - startMs < 2000)
 })
 
 test('a peer that dials us while we leave it alone is used at once', async () => {

@@ -1,0 +1,117 @@
+/** What one replica's "moved" makes of a read and of a write, on parts that the test plays. */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Background } from '../../src/background.ts'
+import type { Claim } from '../../src/claim.ts'
+import { Deadline } from '../../src/coordinator/deadline.ts'
+import type { Peers } from '../../src/coordinator/peers.ts'
+import { readReplica, StaleView } from '../../src/coordinator/replica-calls.ts'
+import { writeKey } from '../../src/coordinator/write.ts'
+import { isCoterieError } from '../../src/errors.ts'
+import type { Answer, Request } from '../../src/messages.ts'
+import { silentLog, systemClock, systemTimers } from '../../src/runtime.ts'
+import type { Topology } from '../../src/topology.ts'
+import { bytesOf, intent, openReplica } from '../support/memory-replica.ts'
+
+const test = suite('replica calls')
+const OPTIONS = { timeoutMs: 1000 }
+const KEY = bytesOf('k')
+const NEWS: Claim = { range: 1, epoch: 2, owner: 'd' }
+const MOVED: Answer = { type: 'moved', claims: [NEWS] }
+
+/** A ring whose one list changes to `after` when the news comes in; `heard`: it has come in before. */
+function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
+  const it = {
+    list: heard ? after : ['a', 'b', 'c'],
+    calls: [] as string[],
+    answer: (_member: string, _request: Request): Answer => ({ type: 'merged', synced: true })
+  }
+  const topology = {
+    view: {
+      isMember: (_: number, member: string) => it.list.includes(member),
+      preferenceList: () => it.list
+    },
+    claimsAround: () => [NEWS],
+    apply: async (claims: Claim[]) => {
+      if (heard || claims.length === 0) return []
+      heard = true
+      it.list = after
+      return claims
+    }
+  } as unknown as Topology
+  const peers = {
+    self: 'a',
+    call: async (member: string, request: Request) => {
+      it.calls.push(`${member} ${request.type}`)
+      return it.answer(member, request)
+    }
+  } as unknown as Peers
+  return Object.assign(it, { topology, peers })
+}
+
+const failure = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    value => value,
+    error => error
+  )
+
+test('a replica that knows more makes the view stale, whoever brought the news first', async () => {
+  for (const heard of [false, true]) {
+    const parts = world({ after: ['a', 'c', 'd'], heard })
+    parts.answer = () => MOVED
+    assert.instance(await failure(readReplica(parts, 'b', 1, KEY, OPTIONS)), StaleView)
+    assert.equal(parts.calls, ['b read'])
+  }
+})
+
+test('a replica that is behind is told, and asked once more', async () => {
+  const parts = world({ heard: true })
+  let told = false
+  parts.answer = (_member, { type }) => {
+    if (type !== 'claims') return told ? { type: 'state', synced: true } : MOVED
+    told = true
+    return { type: 'ok' }
+  }
+  assert.equal(await readReplica(parts, 'b', 1, KEY, OPTIONS), { type: 'state', synced: true })
+  assert.equal(parts.calls, ['b read', 'b claims', 'b read'])
+  const stubborn = world({ heard: true })
+  stubborn.answer = (_member, { type }) => (type === 'claims' ? { type: 'ok' } : MOVED)
+  assert.ok(isCoterieError(await failure(readReplica(stubborn, 'b', 1, KEY, OPTIONS)), 'wrong-node'))
+})
+
+test('an answer of another kind is a protocol error', async () => {
+  const parts = world()
+  parts.answer = () => ({ type: 'ok' })
+  assert.ok(isCoterieError(await failure(readReplica(parts, 'b', 1, KEY, OPTIONS)), 'protocol'))
+})
+
+async function write(parts: ReturnType<typeof world>, needed: number) {
+  const { replicas } = await openReplica()
+  const background = new Background({ log: silentLog, timers: systemTimers })
+  const target = { range: replicas.rangeOf(KEY), key: KEY, needed: () => needed }
+  const deadline = new Deadline(systemClock, OPTIONS)
+  return writeKey({ ...parts, timers: systemTimers, background, replicas }, target, intent('v'), deadline)
+}
+
+test('a write goes on to the members of the new list when the ring moves under it', async () => {
+  const parts = world({ after: ['a', 'd', 'e'] })
+  parts.answer = member => (member === 'd' || member === 'e' ? { type: 'merged', synced: true } : MOVED)
+  assert.is((await write(parts, 3)).acks, 3)
+  assert.equal(parts.calls.sort(), ['b merge', 'c merge', 'd merge', 'e merge'])
+})
+
+test('a member that stays on the list is asked again after its news', async () => {
+  const parts = world({ after: ['a', 'b', 'd'] })
+  let answers = 0
+  parts.answer = member => (member === 'b' && answers++ === 0 ? MOVED : { type: 'merged', synced: true })
+  assert.is((await write(parts, 3)).acks, 3)
+})
+
+test('a write that too few take fails as soon as that is certain', async () => {
+  const parts = world({ heard: true })
+  parts.answer = (_member, { type }) => (type === 'claims' ? { type: 'ok' } : MOVED)
+  const error = await failure(write(parts, 2))
+  assert.ok(isCoterieError(error, 'not-available') && /does not hold range/.test(error.message), String(error))
+})
+
+test.run()
