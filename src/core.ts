@@ -30,6 +30,8 @@ import { Topology } from './topology.ts'
 
 /** Gossip rounds without a new member after which a joiner works out its share. */
 const SETTLE_ROUNDS = 2
+/** Fewer, and the operator is told. */
+const RANGES_PER_NODE = 8
 /** How long work behind answers may hold up a stop. */
 const STOP_MS = 3000
 
@@ -69,6 +71,7 @@ export class Core {
   readonly #unsubscribes: (() => void)[] = []
   #timer: Timer | undefined
   #tickSoon = false
+  #crowded = false
   #stopped = false
 
   constructor(ports: Ports, init: CoreInit) {
@@ -298,6 +301,7 @@ export class Core {
   #tick(): void {
     if (this.#stopped) return
     this.#publish()
+    this.#warnWhenCrowded()
     this.#copies.noteFiles(this.#storage.ranges().filter(range => this.#storage.stats(range).fileBytes > 0))
     this.#mirrors.tick()
     this.#prepared.tick()
@@ -317,6 +321,17 @@ export class Core {
       status: owns ? 'up' : 'joining',
       load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond() }
     })
+  }
+
+  /** Below eight ranges a node, shares are uneven and every join moves much (design §12). */
+  #warnWhenCrowded(): void {
+    const nodes = this.#shareholders().length
+    const { q } = this.#init.params
+    if (nodes <= q / RANGES_PER_NODE || this.#crowded) return
+    this.#crowded = true
+    this.#ports.log.warn(
+      `${nodes} nodes share ${q} ranges; ${RANGES_PER_NODE} ranges a node are advised, and the number of ranges is fixed when a cluster is made`
+    )
   }
 
   #mayOwn(peerId: string): boolean {

@@ -123,6 +123,9 @@ export class CoterieService implements Store, Startable {
         )
       }
       this.#network = this.#makeNetwork(secret, this.#init.seeds ?? config.seeds ?? [])
+      this.#network.onConnection((_, connected) => {
+        if (connected && this.#founder && this.#core?.ready) this.#foundedForGood().catch(error => this.#fail(error))
+      })
       await this.#network.start()
     } catch (error) {
       await this.#lock.release()
@@ -268,6 +271,12 @@ export class CoterieService implements Store, Startable {
     this.#log.info('admitted to the cluster', { name: params.name, ranges: params.q, replicas: params.n })
     // Not awaited: the admission that brought the parameters has to end first.
     this.#startCore().catch(error => this.#fail(error))
+  }
+
+  /** Others know the ring now: were this directory lost but for its configuration, it must not begin a second one. */
+  async #foundedForGood(): Promise<void> {
+    this.#founder = false
+    await updateConfig(this.#init.dir, { founder: false })
   }
 
   #startCore(): Promise<void> {

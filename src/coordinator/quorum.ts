@@ -89,6 +89,10 @@ export class WriteQuorum {
     return this.verdict
   }
 
+  hasFailed(member: string): boolean {
+    return this.#failed.has(member)
+  }
+
   /** The list changed under the write: from now on these members count, and the acks of those that were on both. */
   retarget(needed: number, members: readonly string[]): WriteVerdict {
     this.#needed = needed

@@ -84,13 +84,14 @@ class Replication {
   }
 
   tooFew(when: string): CoterieError {
+    const members = this.#members()
     const why =
       this.#lastError === undefined
         ? ''
         : `: ${this.#lastError instanceof Error ? this.#lastError.message : String(this.#lastError)}`
-    const message =
-      `${this.#quorum.acks} of the ${this.#needed} replicas needed took the write in range ${this.#target.range} ${when}`.trimEnd()
-    return new CoterieError('not-available', `${message}${why}`)
+    const asked = `a write of range ${this.#target.range} needs ${this.#needed} of its ${members.length} replicas`
+    const failed = `${members.filter(member => this.#quorum.hasFailed(member)).length} failed${when === '' ? '' : ` ${when}`}`
+    return new CoterieError('not-available', `${asked}; ${failed}${why} (those that took it keep it)`)
   }
 
   #onStale: () => void = () => {}

@@ -118,9 +118,9 @@ export class Peers {
   async dialAddress(address: string): Promise<string> {
     const named = peerIdIn(parseAddress(address))
     if (named !== undefined && this.#init.admission.connectionTo(named)) return named
-    const key = named ?? address
-    const target = this.#targetOf(key)
-    const dialing = target.dialing ?? this.#dial(key, target, () => this.#dialer.dialAddress(address))
+    // By address, not by peer: another address of the same peer must not stand for this one.
+    const target = this.#targetOf(address)
+    const dialing = target.dialing ?? this.#dial(address, target, () => this.#dialer.dialAddress(address))
     return (await dialing).remotePeer.toString()
   }
 

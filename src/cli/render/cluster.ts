@@ -115,6 +115,7 @@ export function statLines(stats: unknown, style: Style, indent = ''): string[] {
   const width = Math.max(0, ...entries.map(([name]) => displayWidth(name)))
   return entries.flatMap(([name, value]) => {
     if (typeof value === 'object' && value !== null) {
+      if (Object.keys(value).length === 0) return []
       return [`${indent}${style.dim(harmless(name))}`, ...statLines(value, style, `${indent}  `)]
     }
     const text = typeof value === 'number' ? statNumber(name, value) : harmless(String(value))

@@ -182,8 +182,7 @@ test('statistics', () => {
     'keys       1,234,567',
     'fileBytes  2,048 (2.0 KiB)',
     'deep',
-    '  a  true',
-    'list'
+    '  a  true'
   ])
   assert.equal(statLines(null, plain), ['null'])
 })
