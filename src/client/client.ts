@@ -46,7 +46,9 @@ type InfoRequest = Extract<Request, { type: 'info' }>
 const REFRESH_MS = 10_000
 /** A node that is asked gets this share of the time that is left, so that another one still has some. */
 const TRY_SHARE = 0.5
+/** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
 const RETRY_CODES = [
+  'not-available',
   'unreachable',
   'timeout',
   'overloaded',
@@ -221,6 +223,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
       }
       this.#refreshSoon(0)
     }
+    if (isCoterieError(lastError, 'not-available')) throw lastError
     const why = lastError instanceof Error ? `; the last said: ${lastError.message}` : ''
     throw new CoterieError('not-available', `no node answered within ${options.timeoutMs} ms${why}`)
   }
