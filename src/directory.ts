@@ -32,6 +32,8 @@ export interface DirectoryConfig {
   durability?: Durability
   mdns?: boolean
   logLevel?: string
+  /** Whose directory this is, where the identity is a libp2p host's own: another one is refused. */
+  peerId?: string
 }
 
 /** What `node.json` holds while a node runs. */
@@ -77,6 +79,7 @@ const FIELDS: Record<keyof DirectoryConfig, Check> = {
   capacity: ['a number above 0', value => typeof value === 'number' && Number.isFinite(value) && value > 0],
   durability: ['"os", "interval" or "disk"', value => ['os', 'interval', 'disk'].includes(value as string)],
   mdns: flag,
+  peerId: ['a peer id', value => typeof value === 'string'],
   logLevel: [
     '"error", "warn", "info", "debug" or "silent"',
     value => ['error', 'warn', 'info', 'debug', 'silent'].includes(value as string)

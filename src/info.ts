@@ -65,7 +65,7 @@ export class Info {
     const { membership, topology } = this.#parts
     const counts = new Map<string, number>()
     for (const { owner } of topology.claims()) counts.set(owner, (counts.get(owner) ?? 0) + 1)
-    return membership.members().map(({ peerId, record, verdict, self }) => ({
+    const heard = membership.members().map(({ peerId, record, verdict, self }) => ({
       peerId,
       status: record.status,
       alive: self || verdict === 'up',
@@ -78,6 +78,15 @@ export class Info {
       incarnation: record.incarnation,
       self
     }))
+    // Owners that nobody has told us about since our start: down all the while, and not to be overlooked.
+    const silent = [...counts.keys()].filter(peerId => membership.member(peerId) === undefined)
+    return [...heard, ...silent.map(peerId => this.#silentOwner(peerId, counts.get(peerId)!))]
+  }
+
+  #silentOwner(peerId: string, ranges: number): unknown {
+    const addresses = this.#parts.membership.addressBook.addressesOf(peerId)
+    const unknown = { zone: '', capacity: 1, keys: 0, bytes: 0, opsPerSecond: 0, incarnation: 0 }
+    return { peerId, status: 'up', alive: false, verdict: 'down', addresses, ranges, ...unknown, self: false }
   }
 
   #ring(): unknown {

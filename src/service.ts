@@ -11,6 +11,7 @@ import { type PrivateKey, type Startable, serviceDependencies } from '@libp2p/in
 import { type ClusterParams, checkClusterParams, checkSettings, DEFAULT_SETTINGS, type NodeSettings } from './config.ts'
 import { Core } from './core.ts'
 import {
+  type DirectoryConfig,
   type DirectoryLock,
   layout,
   lockDirectory,
@@ -113,6 +114,7 @@ export class CoterieService implements Store, Startable {
     this.#lock = await lockDirectory(dir)
     try {
       const config = await readConfig(dir)
+      await this.#own(config)
       const secret = await this.#secret()
       this.#founder = config.founder === true
       this.#params = config.cluster
@@ -136,6 +138,9 @@ export class CoterieService implements Store, Startable {
 
   /** libp2p calls this once it listens: own addresses are known now. */
   async afterStart(): Promise<void> {
+    if (this.addresses().length === 0) {
+      this.#log.warn('this host listens on no address: no other node can dial it; give libp2p addresses.listen')
+    }
     if (this.#params !== undefined) await this.#startCore()
   }
 
@@ -220,6 +225,16 @@ export class CoterieService implements Store, Startable {
     if (this.#core === undefined)
       throw new CoterieError('not-available', 'the node has not been admitted to its cluster yet; await ready()')
     return this.#core
+  }
+
+  /** A directory is one node's: under a new identity its ranges would be owned by a node that never comes back. */
+  async #own({ peerId }: DirectoryConfig): Promise<void> {
+    const { dir } = this.#init
+    if (peerId !== undefined && peerId !== this.peerId) {
+      const advice = 'give the libp2p host the same privateKey at every start, or the node a directory of its own'
+      throw new CoterieError('refused', `${dir} belongs to ${peerId}, and this host is ${this.peerId}: ${advice}`)
+    }
+    if (peerId === undefined) await updateConfig(dir, { peerId: this.peerId })
   }
 
   /** The given secret, kept in the directory; else the one that is there. */

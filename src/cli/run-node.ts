@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { DEFAULT_LISTEN } from '../config.ts'
 import {
+  type DirectoryConfig,
   layout,
   lockDirectory,
   makeDirectory,
@@ -62,7 +63,7 @@ async function checkSameCluster(dir: string, secret: Secret): Promise<void> {
 export async function prepareDirectory(
   { given, parts }: Call,
   dir: string,
-  carried: { secret: Secret; seeds: string[] } | undefined
+  carried: { secret: Secret; seeds: string[]; keep: Partial<DirectoryConfig> } | undefined
 ): Promise<void> {
   const file = given.text('secret-file')
   const secret =
@@ -84,7 +85,7 @@ export async function prepareDirectory(
     }
     const config = await readConfig(dir)
     if (carried && !config.founder) {
-      await updateConfig(dir, { seeds: [...new Set([...(config.seeds ?? []), ...carried.seeds])] })
+      await updateConfig(dir, { ...carried.keep, seeds: [...new Set([...(config.seeds ?? []), ...carried.seeds])] })
     }
     if (!(await readIdentity(dir))) await writeIdentity(dir, await parts.createIdentity())
   } finally {

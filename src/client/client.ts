@@ -225,7 +225,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     }
     if (isCoterieError(lastError, 'not-available')) throw lastError
     const why = lastError instanceof Error ? `; the last said: ${lastError.message}` : ''
-    throw new CoterieError('not-available', `no node answered within ${options.timeoutMs} ms${why}`)
+    throw new CoterieError('not-available', `no node of the cluster answered this request${why}`)
   }
 
   #refreshSoon(delayMs: number): void {

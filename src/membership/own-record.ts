@@ -2,6 +2,7 @@
  * What this node says about itself: a draft that changes freely, and the signed record that is made of it at most once a
  * turn. Every change raises `seq`; a change of load alone waits until it is worth the gossip (design §5).
  */
+import type { Claim } from '../claim.ts'
 import type { Clock, Log, Signer } from '../ports.ts'
 import {
   checkRecord,
@@ -71,8 +72,12 @@ export class OwnRecord {
   update(change: OwnChange): boolean {
     const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined)) as OwnChange
     if (given.addresses) given.addresses = given.addresses.slice(0, MAX_ADDRESSES)
-    this.#draft = checkRecord({ ...this.#draft, ...given })
-    if (Object.keys(given).some(name => name !== 'load')) this.#dirty = true
+    const before = this.#draft
+    this.#draft = checkRecord({ ...before, ...given })
+    // Saying the same again is no news: a quiet cluster sends no records.
+    const isNews = (name: string) =>
+      name !== 'load' && !isSame(before[name as keyof OwnChange], given[name as keyof OwnChange])
+    if (Object.keys(given).some(isNews)) this.#dirty = true
     return this.#dirty || this.loadIsNews()
   }
 
@@ -105,4 +110,11 @@ export class OwnRecord {
       return undefined
     }
   }
+}
+
+/** Equal as far as a record tells: claims by range, epoch and owner, for which there is one grant. */
+function isSame(a: OwnChange[keyof OwnChange], b: OwnChange[keyof OwnChange]): boolean {
+  if (!Array.isArray(a) || !Array.isArray(b)) return a === b
+  const text = (item: string | Claim) => (typeof item === 'string' ? item : `${item.range} ${item.epoch} ${item.owner}`)
+  return a.length === b.length && a.every((item, i) => text(item) === text(b[i]))
 }

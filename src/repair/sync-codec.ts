@@ -211,15 +211,12 @@ function decodeStates(r: protobuf.Reader, end: number): SyncMessage {
     if (field === 1) message.range = r.uint32()
     else if (field === 2) {
       const item: StateItem = { key: new Uint8Array(), state: new Uint8Array(), more: false }
-      fields(r, r.uint32() + r.pos, f =>
-        f === 1
-          ? (item.key = r.bytes())
-          : f === 2
-            ? (item.state = r.bytes())
-            : f === 3
-              ? ((item.more = r.bool()), true)
-              : false
-      )
+      fields(r, r.uint32() + r.pos, f => {
+        if (f === 1) item.key = r.bytes()
+        else if (f === 2) item.state = r.bytes()
+        else if (f === 3) item.more = r.bool()
+        else return false
+      })
       if (item.key.length === 0 || item.key.length > LIMITS.maxKeyBytes)
         throw new CoterieError('protocol', `a key of ${item.key.length} bytes`)
       message.items.push(item)

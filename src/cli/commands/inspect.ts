@@ -6,10 +6,16 @@ import { EXIT } from '../exit-codes.ts'
 import { write, writeJson } from '../io.ts'
 import { JSON_FLAG } from '../target.ts'
 
+function isWhole(document: unknown): boolean {
+  const { problem, damages } = document as { problem?: string; damages?: unknown[] }
+  return problem === undefined && (damages?.length ?? 0) === 0
+}
+
 export const inspect: Command = {
   name: 'inspect',
   summary: 'print a range file: header, records, damage',
   args: ['FILE'],
+  notes: 'Exit code 1 when the file is damaged or no range file.',
   flags: { keys: { type: 'boolean', help: 'list the keys as well' }, ...JSON_FLAG },
   async run({ given, io, parts }) {
     const path = given.positionals[0]!
@@ -18,6 +24,7 @@ export const inspect: Command = {
     const { document, text } = await parts.inspect(path, { keys: given.on('keys') })
     if (given.on('json')) await writeJson(io, document)
     else await write(io.stdout, text.endsWith('\n') ? text : `${text}\n`)
-    return EXIT.done
+    // Scripts see damage without reading.
+    return isWhole(document) ? EXIT.done : EXIT.unexpected
   }
 }
