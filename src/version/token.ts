@@ -31,7 +31,7 @@ export function encodeContext(context: CausalContext, scope: TokenScope): Uint8A
   const token = new Uint8Array(AT_CONTEXT + body.length + CRC_BYTES)
   const view = new DataView(token.buffer)
   token[0] = VERSION
-  token.set(mark(scope.clusterId), AT_CLUSTER)
+  token.set(clusterMark(scope.clusterId), AT_CLUSTER)
   token.set(mark(scope.key), AT_KEY)
   view.setUint32(AT_LENGTH, body.length)
   token.set(body, AT_CONTEXT)
@@ -49,7 +49,7 @@ export function decodeContext(bytes: Uint8Array, scope: TokenScope): CausalConte
   if (bytes.length > end + CRC_BYTES || view.getUint32(end) !== crc32(bytes.subarray(0, end))) {
     throw bad('was changed on its way: its checksum does not match')
   }
-  if (!isMark(bytes, AT_CLUSTER, mark(scope.clusterId))) throw bad('belongs to another cluster')
+  if (!isMark(bytes, AT_CLUSTER, clusterMark(scope.clusterId))) throw bad('belongs to another cluster')
   if (!isMark(bytes, AT_KEY, mark(scope.key))) throw bad('belongs to another key')
   try {
     return decodeBareContext(bytes.subarray(AT_CONTEXT, end))
@@ -73,6 +73,13 @@ export function tokenFromString(text: string): Uint8Array {
 
 function mark(of: string | Uint8Array): Uint8Array {
   return hash('sha256', of, 'buffer').subarray(0, MARK_BYTES)
+}
+
+/** A process serves one cluster, or few: its mark need not be worked out for every token. */
+let latest = { clusterId: '', mark: mark('') }
+function clusterMark(clusterId: string): Uint8Array {
+  if (latest.clusterId !== clusterId) latest = { clusterId, mark: mark(clusterId) }
+  return latest.mark
 }
 
 function isMark(bytes: Uint8Array, at: number, expected: Uint8Array): boolean {
