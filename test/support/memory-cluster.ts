@@ -119,7 +119,7 @@ export class MemoryCluster {
           if (!core.topology.complete || stats.copiesSyncing + stats.copiesFrozen + stats.rangesAskedFor > 0)
             return false
           const owned = core.topology.claims().filter(({ owner }) => owner === peerId).length
-          if (owned < Math.floor(this.params.q / nodes.length) - 2) return false
+          if (Math.abs(owned - this.params.q / nodes.length) > 2) return false
         }
         return true
       },
