@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 
 const ROOT = join(import.meta.dirname, '..')
 const UVU = join(ROOT, 'node_modules', 'uvu', 'bin.js')
@@ -63,15 +64,15 @@ function run(file: string): Promise<Outcome> {
 function report({ file, passed, failed, skipped, output, seconds }: Outcome): void {
   const counts = `${passed} passed${failed > 0 ? `, ${failed} FAILED` : ''}${skipped > 0 ? `, ${skipped} skipped` : ''}`
   console.log(`${failed > 0 ? '✗' : '✓'} ${file}  ${counts}  ${seconds.toFixed(1)} s`)
-  // What a test prints on purpose (tables, why it was skipped) is shown behind a bar; failures in full.
-  const shown =
-    failed > 0
-      ? output
-      : output
-          .split('\n')
-          .filter(line => line.startsWith('| ') || line.startsWith('skipped:'))
-          .join('\n')
+  const shown = failed > 0 ? output : printed(output).join('\n')
   if (shown !== '') console.log(shown)
+}
+
+/** What a test prints on purpose: tables and figures behind a bar, and why it was skipped. uvu's dots may stand before them. */
+function printed(output: string): string[] {
+  return stripVTControlCharacters(output)
+    .split('\n')
+    .flatMap(line => /(?:^|[\s•])(\| .*|skipped: .*)$/.exec(line)?.[1] ?? [])
 }
 
 async function runAll(files: string[], atOnce: number): Promise<Outcome[]> {

@@ -93,6 +93,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
   #network: Libp2pNetwork | undefined
   #timer: Timer | undefined
   #refreshing = false
+  #home: string | undefined
   #closed = false
 
   constructor(
@@ -175,7 +176,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
       throw new CoterieError('unreachable', `no answer within ${this.#timeoutMs} ms from ${this.#seeds.join(', ')}`)
     })
     try {
-      await Promise.race([Promise.any(dials), late])
+      this.#home = await Promise.race([Promise.any(dials), late])
     } catch (error) {
       if (!(error instanceof AggregateError)) throw error
       // What a node said weighs more than what another did not say.
@@ -204,7 +205,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
           ? request.range
           : undefined
     let lastError: unknown
-    for (const peerId of this.#routes.order(range, this.#network.connected(), systemClock.monotonicMs())) {
+    for (const peerId of this.#order(request, range)) {
       const startMs = systemClock.monotonicMs()
       const leftMs = endMs - startMs
       if (leftMs <= 0) break
@@ -226,6 +227,15 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     if (isCoterieError(lastError, 'not-available')) throw lastError
     const why = lastError instanceof Error ? `; the last said: ${lastError.message}` : ''
     throw new CoterieError('not-available', `no node of the cluster answered this request${why}`)
+  }
+
+  /** Questions about a node go to the one that was connected to, as long as it is there: its answers are what was asked for. */
+  #order(request: Request, range: number | undefined): string[] {
+    const connected = this.#network!.connected()
+    const order = this.#routes.order(range, connected, systemClock.monotonicMs())
+    const home = this.#home
+    if (request.type !== 'info' || home === undefined || !connected.includes(home)) return order
+    return [home, ...order.filter(peerId => peerId !== home)]
   }
 
   #refreshSoon(delayMs: number): void {

@@ -84,6 +84,7 @@ test('the killed node restarts from its own files and holds within two minutes w
   await until(
     'three copies of every key',
     async () => {
+      // A client asks the node that it was connected to first, so these are five different ones.
       const stats = await Promise.all(clients.map(client => client.info('stats') as Promise<{ keys: number }>))
       return stats.reduce((sum, { keys }) => sum + keys, 0) >= 3 * expected.size
     },
