@@ -241,6 +241,7 @@ export class Core {
       this.topology.onChange(() => this.#soon()),
       this.membership.onRecord((record, previous) => this.#onRecord(record, previous)),
       this.membership.onLiveness((peerId, verdict) => {
+        this.#ports.log.info(`a member seems ${verdict}`, { peer: peerId })
         if (verdict === 'up') this.#antiEntropy.peerReturned(peerId)
       }),
       this.#ports.network.onConnection((peerId, connected) => {

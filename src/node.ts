@@ -51,6 +51,12 @@ export interface CoterieNode extends Store {
 /** Starts a node. Throws `address-in-use`, `directory-in-use`, `bad-config`, `refused`, and Node's errors for the files. */
 export async function createNode(options: NodeOptions): Promise<CoterieNode> {
   const { dir, mdns = true } = options
+  if (typeof dir !== 'string' || dir === '') {
+    throw new CoterieError(
+      'bad-usage',
+      'createNode takes dir, the path of a data directory: createNode({ dir: "./data" })'
+    )
+  }
   const { identity, secret } = await prepare(options)
   const config = await readConfig(dir)
   const listen = options.listen ?? config.listen ?? [DEFAULT_LISTEN]
