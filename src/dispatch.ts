@@ -80,6 +80,11 @@ export class Dispatch {
     this.#ops++
     try {
       return await this.#handle(request, from, options)
+    } catch (error) {
+      // To the caller these would mean that this node cannot be reached, and count against it.
+      if (isCoterieError(error, 'unreachable', 'timeout'))
+        throw new CoterieError('not-available', error.message, { cause: error })
+      throw error
     } finally {
       this.#inFlight--
       if (this.#inFlight === 0) this.#idle()

@@ -36,6 +36,12 @@ export const systemTimers: Timers = {
   }
 }
 
+/** Keeps the process from ending while it only waits for timers, until the returned function is called. */
+export function keepAlive(): () => void {
+  const timer = setInterval(() => {}, 2 ** 30)
+  return () => clearInterval(timer)
+}
+
 export const systemRandom: Random = {
   bytes: length => new Uint8Array(randomBytes(length)),
   float: () => Math.random()

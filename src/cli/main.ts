@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
+import { keepAlive } from '../runtime.ts'
 import { commands } from './catalogue.ts'
 import type { Io } from './io.ts'
 import type { Parts } from './parts.ts'
@@ -37,6 +38,8 @@ export async function main(): Promise<void> {
       throw error
     })
   }
+  // Timers alone keep no process alive, and a client may have nothing else while it waits to ask again.
+  keepAlive()
   const code = await run(process.argv.slice(2), processIo(), parts, commands)
   // Not process.exitCode: a socket that lingers must not keep a finished command alive.
   await flushed(process.stdout)

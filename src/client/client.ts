@@ -31,6 +31,8 @@ export interface ConnectOptions {
   secret?: string
   /** For the first connection, and the default deadline of each operation. */
   timeoutMs?: number
+  /** False: everything goes through the one node connected to, for diagnosis; default true, to the nodes that hold the key. */
+  route?: boolean
   log?: Log
 }
 
@@ -44,8 +46,11 @@ type InfoRequest = Extract<Request, { type: 'info' }>
 
 /** How often the ring is asked for again while the client lives. */
 const REFRESH_MS = 10_000
-/** A node that is asked gets this share of the time that is left, so that another one still has some. */
+/** A node that is asked gets this share of the time that is left, and no more than this, so that another one still has some. */
 const TRY_SHARE = 0.5
+const TRY_MS = 1000
+/** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
+const PAUSES_MS = [100, 300]
 /** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
 const RETRY_CODES = [
   'not-available',
@@ -92,6 +97,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
   #host: { stop(): void | Promise<void> } | undefined
   #network: Libp2pNetwork | undefined
   #timer: Timer | undefined
+  readonly #route: boolean
   #refreshing = false
   #home: string | undefined
   #closed = false
@@ -99,7 +105,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
   constructor(
     secret: Secret,
     seeds: string[],
-    { timeoutMs = DEFAULT_SETTINGS.requestTimeoutMs, log = silentLog }: ConnectOptions
+    { timeoutMs = DEFAULT_SETTINGS.requestTimeoutMs, log = silentLog, route = true }: ConnectOptions
   ) {
     super({
       clock: systemClock,
@@ -112,6 +118,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     this.#seeds = seeds
     this.#timeoutMs = timeoutMs
     this.#log = log
+    this.#route = route
   }
 
   get cluster(): ClusterParams {
@@ -204,29 +211,42 @@ class RemoteClient extends StoreRequests implements CoterieClient {
         : request.type === 'keys'
           ? request.range
           : undefined
-    let lastError: unknown
-    for (const peerId of this.#order(request, range)) {
-      const startMs = systemClock.monotonicMs()
-      const leftMs = endMs - startMs
-      if (leftMs <= 0) break
-      try {
-        const answer = await this.#network.request(peerId, request, {
-          timeoutMs: Math.max(1, leftMs * TRY_SHARE),
-          signal: options.signal
-        })
-        this.#routes.answered(peerId, systemClock.monotonicMs() - startMs)
-        if (answer.type !== 'moved') return answer
-        lastError = new CoterieError('wrong-node', `${peerId} does not hold the range`)
-      } catch (error) {
-        if (!isCoterieError(error, ...RETRY_CODES)) throw error
-        lastError = error
-        this.#routes.failed(peerId, systemClock.monotonicMs())
+    let worst: CoterieError | undefined
+    for (const pauseMs of [...PAUSES_MS, undefined]) {
+      for (const peerId of this.#order(request, range)) {
+        const leftMs = endMs - systemClock.monotonicMs()
+        if (leftMs <= 0) break
+        const timeoutMs = Math.max(1, Math.min(leftMs * TRY_SHARE, pauseMs === undefined ? leftMs : TRY_MS))
+        const outcome = await this.#try(peerId, request, { timeoutMs, signal: options.signal })
+        if (!(outcome instanceof CoterieError)) return outcome
+        // What a node says of its replicas tells more than that another node is silent.
+        if (worst?.code !== 'not-available') worst = outcome
       }
-      this.#refreshSoon(0)
+      if (pauseMs === undefined || endMs - systemClock.monotonicMs() <= pauseMs) break
+      await systemTimers.sleep(pauseMs, options.signal)
     }
-    if (isCoterieError(lastError, 'not-available')) throw lastError
-    const why = lastError instanceof Error ? `; the last said: ${lastError.message}` : ''
-    throw new CoterieError('not-available', `no node of the cluster answered this request${why}`)
+    if (worst?.code === 'not-available') throw worst
+    throw new CoterieError(
+      'not-available',
+      `no node of the cluster answered this request${worst === undefined ? '' : `; the last said: ${worst.message}`}`
+    )
+  }
+
+  /** The answer, or why another node should be asked. Throws what no other node would do better. */
+  async #try(peerId: string, request: Request, options: RequestOptions): Promise<Answer | CoterieError> {
+    const startMs = systemClock.monotonicMs()
+    try {
+      const answer = await this.#network!.request(peerId, request, options)
+      this.#routes.answered(peerId, systemClock.monotonicMs() - startMs)
+      if (answer.type !== 'moved') return answer
+      this.#refreshSoon(0)
+      return new CoterieError('wrong-node', `${peerId} does not hold the range`)
+    } catch (error) {
+      if (!isCoterieError(error, ...RETRY_CODES)) throw error
+      this.#routes.failed(peerId, systemClock.monotonicMs())
+      this.#refreshSoon(0)
+      return error
+    }
   }
 
   /** Questions about a node go to the one that was connected to, as long as it is there: its answers are what was asked for. */
@@ -234,6 +254,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     const connected = this.#network!.connected()
     const order = this.#routes.order(range, connected, systemClock.monotonicMs())
     const home = this.#home
+    if (!this.#route && home !== undefined) return [home]
     if (request.type !== 'info' || home === undefined || !connected.includes(home)) return order
     return [home, ...order.filter(peerId => peerId !== home)]
   }

@@ -120,7 +120,12 @@ export class Mirrors {
       if (answer.type !== 'merged') this.#byRange.get(range)?.delete(member)
     } catch (error) {
       const mirror = this.#live(range, member)
-      if (mirror?.sealed) throw error
+      if (mirror?.sealed) {
+        // A code of its own: the caller must not take this node for the one that cannot be reached.
+        throw new CoterieError('not-available', `range ${range} is on its way to ${member}, which does not answer`, {
+          cause: error
+        })
+      }
       this.#byRange.get(range)?.delete(member)
     }
   }

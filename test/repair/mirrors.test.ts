@@ -99,7 +99,7 @@ test('from the seal on no write is acknowledged without the mirror', async () =>
   it.mirrors.mirror('m', [1])
   it.mirrors.seal('m', [1])
   it.answer = unreachable
-  assert.ok(isCoterieError(await failure(it.mirrors.send(1, KEY, STATE)), 'unreachable'))
+  assert.ok(isCoterieError(await failure(it.mirrors.send(1, KEY, STATE)), 'not-available'))
   assert.equal((it.mirrors.mirror('m', [1]) as { continued: number[] }).continued, [1])
   // Until the lease ends.
   it.nowMs += LEASE_MS

@@ -155,9 +155,9 @@ export class ProcessCluster {
     await Promise.all(starts)
   }
 
-  /** A client that knows one node to begin with. */
-  async client(node = this.nodes[0], timeoutMs = 5000): Promise<CoterieClient> {
-    const client = await connect({ seeds: [node.address], secret: this.secret, timeoutMs })
+  /** A client that knows one node to begin with; with `route: false`, it asks no other one. */
+  async client(node = this.nodes[0], { timeoutMs = 5000, route = true } = {}): Promise<CoterieClient> {
+    const client = await connect({ seeds: [node.address], secret: this.secret, timeoutMs, route })
     this.#clients.push(client)
     return client
   }
