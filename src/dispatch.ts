@@ -111,7 +111,6 @@ export class Dispatch {
     switch (request.type) {
       case 'get':
       case 'put':
-        return coordinator.serve(request, options)
       case 'keys':
         return coordinator.serve(request, options)
       case 'info':

@@ -8,6 +8,7 @@ import { CoterieError } from './errors.ts'
 import type { FileIo, Log, Signer } from './ports.ts'
 import { OwnerMap } from './ring/owner-map.ts'
 import { type Flip, RingView } from './ring/ring-view.ts'
+import { WholeFile } from './whole-file.ts'
 
 const FILE = 'ring.bin'
 
@@ -21,14 +22,12 @@ export class Topology {
   readonly #files: FileIo
   readonly #signer: Signer
   readonly #log: Log
-  readonly #path: string
+  readonly #file: WholeFile
   readonly #init: TopologyInit
   #map: OwnerMap
   #view: RingView | undefined
   #version = 0
   #damaged = false
-  #written = Promise.resolve()
-  #pending: Promise<void> | undefined
   readonly #listeners = new Set<(changed: Claim[]) => void>()
 
   constructor(ports: { files: FileIo; signer: Signer; log: Log }, init: TopologyInit) {
@@ -36,15 +35,15 @@ export class Topology {
     this.#signer = ports.signer
     this.#log = ports.log
     this.#init = init
-    this.#path = `${init.dir}/${FILE}`
+    this.#file = new WholeFile(ports.files, `${init.dir}/${FILE}`, () => this.#map.encode())
     this.#map = new OwnerMap(init.params.q)
   }
 
   /** Reads the owner map of an earlier run; a damaged one is put aside and learnt again from the others. */
   async open(): Promise<void> {
-    const bytes = await this.#files.readFile(this.#path)
+    const bytes = await this.#files.readFile(this.#file.path)
     if (bytes === undefined) {
-      this.#damaged = (await this.#files.readFile(`${this.#path}.damaged`)) !== undefined
+      this.#damaged = (await this.#files.readFile(`${this.#file.path}.damaged`)) !== undefined
       return
     }
     try {
@@ -54,9 +53,9 @@ export class Topology {
       this.#map = map
     } catch (error) {
       this.#damaged = true
-      await this.#files.rename(this.#path, `${this.#path}.damaged`)
+      await this.#files.rename(this.#file.path, `${this.#file.path}.damaged`)
       this.#log.warn('the owner map on disk is damaged; put aside, to be learnt from the other nodes', {
-        file: this.#path,
+        file: this.#file.path,
         error: String(error)
       })
     }
@@ -125,7 +124,7 @@ export class Topology {
     const changed = this.#map.merge(news)
     if (changed.length === 0) return changed
     this.#changed()
-    const written = this.#write()
+    const written = this.#file.write()
     for (const listener of this.#listeners) listener(changed)
     await written
     return changed
@@ -137,12 +136,12 @@ export class Topology {
    */
   async grant(flips: readonly Flip[]): Promise<Claim[]> {
     let granted: Claim[] = []
-    await this.#queueWrite(async () => {
+    await this.#file.inTurn(async () => {
       const mine = flips.filter(({ range }) => this.#map.owner(range) === this.#signer.peerId)
       granted = mine.map(({ range, to }) => this.#sign(range, to))
       const next = OwnerMap.decode(this.#map.encode())
       next.merge(granted)
-      await this.#files.replaceFile(this.#path, next.encode())
+      await this.#files.replaceFile(this.#file.path, next.encode())
       this.#map.merge(granted)
     })
     if (granted.length === 0) return granted
@@ -196,25 +195,5 @@ export class Topology {
       owner: claim.owner
     })
     return false
-  }
-
-  /** One write at a time; changes made meanwhile share the next. */
-  #write(): Promise<void> {
-    if (this.#pending === undefined) {
-      this.#pending = this.#queueWrite(() => {
-        this.#pending = undefined
-        return this.#files.replaceFile(this.#path, this.#map.encode())
-      })
-    }
-    return this.#pending
-  }
-
-  #queueWrite(write: () => Promise<void>): Promise<void> {
-    // Whoever waited for an earlier write that failed was told; every write holds the whole map.
-    const written = this.#written.catch(() => undefined).then(write)
-    // A caller that does not wait must not turn a full disk into an unhandled rejection.
-    written.catch(() => undefined)
-    this.#written = written
-    return written
   }
 }

@@ -13,7 +13,6 @@ export interface Io {
   env: Record<string, string | undefined>
   /** Where relative paths start, and the user's home; for the history file. */
   home: string | undefined
-  pid: number
   /** The words that start another coterie: the Node binary and the bin file. */
   command: string[]
   /** SIGINT and SIGTERM, from now until the returned function is called. */

@@ -54,7 +54,6 @@ function processIo(): Io {
     stderr: process.stderr,
     env: process.env,
     home: homedir() || undefined,
-    pid: process.pid,
     command: [process.execPath, BIN],
     onSignal(listener) {
       const signals = ['SIGINT', 'SIGTERM'] as const

@@ -5,21 +5,20 @@
  */
 import type { CopyStatus } from '../messages.ts'
 import type { FileIo } from '../ports.ts'
+import { WholeFile } from '../whole-file.ts'
 
 const FILE = 'copies.json'
 
 export class CopyTable {
   readonly #files: FileIo
-  readonly #path: string
+  readonly #file: WholeFile
   readonly #status = new Map<number, Exclude<CopyStatus, 'none'>>()
   readonly #listeners = new Set<(range: number, status: CopyStatus) => void>()
-  #written = Promise.resolve()
-  #dirty = false
   #filed: number[] = []
 
   constructor({ files }: { files: FileIo }, { dir }: { dir: string }) {
     this.#files = files
-    this.#path = `${dir}/${FILE}`
+    this.#file = new WholeFile(files, `${dir}/${FILE}`, () => this.#encode())
   }
 
   /** Ranges with a file start as syncing, unless the table on disk says synced. A table that cannot be read says nothing. */
@@ -27,7 +26,7 @@ export class CopyTable {
     this.#filed = rangesOnDisk
     const onDisk = new Set(rangesOnDisk)
     for (const range of onDisk) this.#status.set(range, 'syncing')
-    const bytes = await this.#files.readFile(this.#path)
+    const bytes = await this.#files.readFile(this.#file.path)
     if (bytes === undefined) return
     const { synced, filed } = readTable(bytes)
     for (const range of synced) {
@@ -41,7 +40,7 @@ export class CopyTable {
   noteFiles(ranges: number[]): void {
     if (ranges.length === this.#filed.length && ranges.every((range, i) => range === this.#filed[i])) return
     this.#filed = ranges
-    void this.#write()
+    void this.#file.write()
   }
 
   status(range: number): CopyStatus {
@@ -59,12 +58,12 @@ export class CopyTable {
   /** Takes effect at once; resolves when it is on disk. `none` forgets the copy. */
   set(ranges: number[], status: CopyStatus): Promise<void> {
     const changed = ranges.filter(range => this.status(range) !== status)
-    if (changed.length === 0) return this.#written
+    if (changed.length === 0) return this.#file.written()
     for (const range of changed) {
       if (status === 'none') this.#status.delete(range)
       else this.#status.set(range, status)
     }
-    const written = this.#write()
+    const written = this.#file.write()
     for (const range of changed) for (const listener of this.#listeners) listener(range, status)
     return written
   }
@@ -74,25 +73,9 @@ export class CopyTable {
     return () => this.#listeners.delete(listener)
   }
 
-  /** One write at a time; changes made meanwhile share the next. */
-  #write(): Promise<void> {
-    if (!this.#dirty) {
-      this.#dirty = true
-      const previous = this.#written
-      this.#written = (async () => {
-        // The owner of the failed write has been told; the next one writes the whole table anyway.
-        await previous.catch(() => undefined)
-        this.#dirty = false
-        const synced = this.withStatus('synced').sort((a, b) => a - b)
-        await this.#files.replaceFile(
-          this.#path,
-          new TextEncoder().encode(`${JSON.stringify({ synced, filed: this.#filed })}\n`)
-        )
-      })()
-      // A caller that does not wait must not turn a full disk into an unhandled rejection.
-      this.#written.catch(() => undefined)
-    }
-    return this.#written
+  #encode(): Uint8Array {
+    const synced = this.withStatus('synced').sort((a, b) => a - b)
+    return new TextEncoder().encode(`${JSON.stringify({ synced, filed: this.#filed })}\n`)
   }
 }
 

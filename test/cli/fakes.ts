@@ -152,7 +152,6 @@ export function fakeIo(
     stderr,
     env: options.env ?? {},
     home: undefined,
-    pid: process.pid,
     command: [process.execPath, 'bin/coterie.ts'],
     onSignal(listener) {
       listeners.add(listener)
