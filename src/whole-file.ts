@@ -10,6 +10,8 @@ export class WholeFile {
   readonly path: string
   #last: Promise<void> = Promise.resolve()
   #pending: Promise<void> | undefined
+  /** The last write failed: what is on disk is older than what was asked for. */
+  #behind = false
 
   /** `content` is asked for when a write begins. */
   constructor(files: FileIo, path: string, content: () => Uint8Array) {
@@ -20,16 +22,18 @@ export class WholeFile {
 
   /** Resolves when all that was changed before this call is on disk. */
   write(): Promise<void> {
-    this.#pending ??= this.inTurn(() => {
+    this.#pending ??= this.inTurn(async () => {
       this.#pending = undefined
-      return this.#files.replaceFile(this.path, this.#content())
+      this.#behind = true
+      await this.#files.replaceFile(this.path, this.#content())
+      this.#behind = false
     })
     return this.#pending
   }
 
-  /** Resolves when the writes asked for so far have ended. */
+  /** Resolves when all that was changed so far is on disk. A write that failed is done again: there may be room by now. */
   written(): Promise<void> {
-    return this.#last
+    return this.#behind && this.#pending === undefined ? this.write() : this.#last
   }
 
   /** Runs `work` when the writes before it have ended; those after it wait. */
