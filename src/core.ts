@@ -303,7 +303,8 @@ export class Core {
     if (this.#stopped) return
     this.#publish()
     this.#warnWhenCrowded()
-    this.#copies.noteFiles(this.#storage.ranges().filter(range => this.#storage.stats(range).fileBytes > 0))
+    const filed = this.#storage.ranges().filter(range => this.#storage.stats(range).fileBytes > 0)
+    this.#copies.noteFiles(filed, range => this.#storage.fileLasts(range))
     this.#mirrors.tick()
     this.#prepared.tick()
     this.#keeper.tick()

@@ -23,21 +23,25 @@ export class CopyTable {
 
   /** Ranges with a file start as syncing, unless the table on disk says synced. A table that cannot be read says nothing. */
   async open(rangesOnDisk: number[], q: number): Promise<void> {
-    this.#filed = rangesOnDisk
     const onDisk = new Set(rangesOnDisk)
     for (const range of onDisk) this.#status.set(range, 'syncing')
     const bytes = await this.#files.readFile(this.#file.path)
     if (bytes === undefined) return
     const { synced, filed } = readTable(bytes)
+    this.#filed = rangesOnDisk.filter(range => filed.has(range))
     for (const range of synced) {
       if (range >= q) continue
-      // Files are made by the first write, so a synced copy that never had one is empty; one that had lost it is not.
+      // Files are made by the first write, so a synced copy that never had one is empty; one that has lost it is not.
       this.#status.set(range, filed.has(range) && !onDisk.has(range) ? 'syncing' : 'synced')
     }
   }
 
-  /** Which ranges have a file by now; written down when it has changed. */
-  noteFiles(ranges: number[]): void {
+  /**
+   * Which of the ranges that have a file keep it through a power cut; written down when it has changed. A file that was
+   * never synced may go with what was in it, as the tail of one may: what `os` and `interval` say they lose.
+   */
+  noteFiles(present: number[], lasts: (range: number) => boolean): void {
+    const ranges = present.filter(range => this.#filed.includes(range) || lasts(range))
     if (ranges.length === this.#filed.length && ranges.every((range, i) => range === this.#filed[i])) return
     this.#filed = ranges
     void this.#file.write()

@@ -83,6 +83,11 @@ export class LogWriter {
     return this.#written
   }
 
+  /** True once the file itself, whatever is in it, survives a power cut. */
+  get lasts(): boolean {
+    return this.#entrySynced
+  }
+
   /** Why nothing is taken any more: `range-fenced` or `closed`. */
   get refusal(): CoterieError | undefined {
     return this.#refusal

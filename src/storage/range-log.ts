@@ -135,6 +135,10 @@ export class RangeLog {
     return { keys: this.#index.size, liveBytes: this.#liveBytes, fileBytes: this.#writer.written }
   }
 
+  get lasts(): boolean {
+    return this.#writer.lasts
+  }
+
   tagOf(key: StoredKey): number | undefined {
     return this.#index.tagOf(key.hi, key.lo)
   }

@@ -228,6 +228,11 @@ export class RangeStore {
     return this.#logs.get(range)?.stats() ?? { keys: 0, liveBytes: 0, fileBytes: 0 }
   }
 
+  /** True when the range's file, whatever is in it, would still be there after a power cut. */
+  fileLasts(range: number): boolean {
+    return this.#logs.get(range)?.lasts === true
+  }
+
   totalStats(): RangeStats {
     const total: RangeStats = { keys: 0, liveBytes: 0, fileBytes: 0 }
     for (const log of this.#logs.values()) {

@@ -34,14 +34,14 @@ test('only what is marked synced comes back as synced; a file without a mark is 
   })
 })
 
-test('a synced copy whose file has gone is syncing; one that never had a file is synced and empty', async () => {
+test('a synced copy whose file has gone is syncing; one that never had a file, or none that was synced, is synced and empty', async () => {
   const files = new FakeFiles()
   const table = await tableOn(files)
-  await table.set([1, 2], 'synced')
-  table.noteFiles([1])
+  await table.set([1, 2, 4], 'synced')
+  table.noteFiles([1, 4], range => range === 1)
   await table.set([3], 'synced')
-  assert.equal(statuses(await tableOn(files)), { 1: 'syncing', 2: 'synced', 3: 'synced' })
-  assert.equal(statuses(await tableOn(files, [1])), { 1: 'synced', 2: 'synced', 3: 'synced' })
+  assert.equal(statuses(await tableOn(files)), { 1: 'syncing', 2: 'synced', 3: 'synced', 4: 'synced' })
+  assert.equal(statuses(await tableOn(files, [1, 4])), { 1: 'synced', 2: 'synced', 3: 'synced', 4: 'synced' })
 })
 
 test('a table that cannot be read, or says nonsense, leaves every copy syncing and takes new marks', async () => {
