@@ -59,12 +59,14 @@ export class CopyKeeper {
 
   async #pass(): Promise<void> {
     const { topology, peers, copies, prepared, replicas } = this.#parts
-    const held = new Set(topology.view.rangesHeldBy(peers.self))
-    await replicas.create([...held])
-    await this.#rebuildFenced([...held])
-    const extra = copies.ranges().filter(range => !held.has(range) && !prepared.has(range))
+    const held = topology.view.rangesHeldBy(peers.self)
+    await replicas.create(held)
+    await this.#rebuildFenced(held)
+    // By the ring of now: a prepared copy may have become a member's since this pass began, and is no longer prepared then.
+    const isOurs = (range: number) => topology.view.isMember(range, peers.self)
+    const extra = copies.ranges().filter(range => !isOurs(range) && !prepared.has(range))
     await copies.set(extra, 'frozen')
-    await this.#catchUp(copies.withStatus('syncing').filter(range => held.has(range)))
+    await this.#catchUp(copies.withStatus('syncing').filter(isOurs))
     await this.#giveUp(copies.withStatus('frozen'))
   }
 
@@ -72,7 +74,7 @@ export class CopyKeeper {
    * A range file that failed is replaced by a new one, to be filled from the others; not while no other synced copy can
    * be reached, because then the old file is all there is (design §9).
    */
-  async #rebuildFenced(held: number[]): Promise<void> {
+  async #rebuildFenced(held: readonly number[]): Promise<void> {
     const { replicas, copies, peers, topology, log } = this.#parts
     const fenced = held.filter(range => replicas.isFenced(range))
     if (fenced.length === 0) return

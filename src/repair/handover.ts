@@ -6,7 +6,7 @@
 import type { Background } from '../background.ts'
 import { expectAnswer, type Peers } from '../coordinator/peers.ts'
 import type { Answer } from '../messages.ts'
-import type { Clock, Log } from '../ports.ts'
+import type { Clock, Log, Timers } from '../ports.ts'
 import { chooseFlips, type FlipEffect, flipEffects } from '../ring/flips.ts'
 import type { Flip } from '../ring/ring-view.ts'
 import type { Topology } from '../topology.ts'
@@ -14,6 +14,8 @@ import type { Topology } from '../topology.ts'
 const CALL_TIMEOUT_MS = 5000
 /** A new member that could not copy is left alone for this long, and other ranges go first. */
 const SET_ASIDE_MS = 3000
+/** A member whose sources are out of reach says so at once: it is not asked again before this. */
+const PULL_AGAIN_MS = 200
 /** A copy that gains nothing for this long is not waited for any more (failures 48). */
 const HEADWAY_MS = 10_000
 
@@ -31,6 +33,7 @@ interface Preparation {
 
 export interface HandoverParts {
   clock: Clock
+  timers: Timers
   log: Log
   background: Background
   peers: Peers
@@ -44,7 +47,7 @@ export class Handover {
   readonly #leaseMs: number
   readonly #asks = new Map<number, Ask>()
   readonly #setAside = new Map<string, number>()
-  #unsafe = { version: -1, flips: new Map<number, string>() }
+  #unsafe = { version: -1, flips: new Set<string>() }
   #running = false
   #granted = 0
 
@@ -146,12 +149,17 @@ export class Handover {
    * their thieves are told, and take others, until the ring is another one.
    */
   #refuse(flips: Flip[]): void {
-    this.#unsafe = { version: this.#parts.topology.version, flips: new Map(flips.map(({ range, to }) => [range, to])) }
-    for (const { range } of flips) this.#asks.delete(range)
+    const { version } = this.#parts.topology
+    if (this.#unsafe.version !== version) this.#unsafe = { version, flips: new Set() }
+    for (const { range, to } of flips) {
+      // Several thieves may want one range: what one of them was told must not make room for the next to be told afresh.
+      this.#unsafe.flips.add(`${range} ${to}`)
+      this.#asks.delete(range)
+    }
   }
 
   #isUnsafe(range: number, thief: string): boolean {
-    return this.#unsafe.version === this.#parts.topology.version && this.#unsafe.flips.get(range) === thief
+    return this.#unsafe.version === this.#parts.topology.version && this.#unsafe.flips.has(`${range} ${thief}`)
   }
 
   /** Lists that may not change now: a reachable member is not in sync, or a member to be is out of reach. */
@@ -247,7 +255,7 @@ export class Handover {
 
   /** Copies: calls until all is synced, as long as there is headway and the plan holds. */
   async #pull({ member, sources, ranges }: Preparation, stillWanted: () => boolean): Promise<boolean> {
-    const { peers, clock, background } = this.#parts
+    const { peers, clock, timers, background } = this.#parts
     let best = -1
     let giveUpMs = clock.monotonicMs() + HEADWAY_MS
     while (clock.monotonicMs() < giveUpMs && this.#asks.size > 0 && stillWanted() && !background.signal.aborted) {
@@ -255,9 +263,10 @@ export class Handover {
       const { synced, keysDone } = expectAnswer(answer, 'pulled')
       if (synced.length === ranges.length) return true
       const headway = synced.length * 1e9 + keysDone
-      if (headway <= best) continue
-      best = headway
-      giveUpMs = clock.monotonicMs() + HEADWAY_MS
+      if (headway > best) {
+        best = headway
+        giveUpMs = clock.monotonicMs() + HEADWAY_MS
+      } else await timers.sleep(PULL_AGAIN_MS, background.signal)
     }
     return false
   }

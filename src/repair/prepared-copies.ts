@@ -43,6 +43,8 @@ export class PreparedCopies {
   readonly #parts: PreparedParts
   readonly #leaseMs: number
   readonly #byRange = new Map<number, Prepared>()
+  /** Damages of each copy when an owner was last told that it is level: what a grant is signed on. */
+  readonly #vouched = new Map<number, number>()
   #working: Promise<void> | undefined
 
   constructor(parts: PreparedParts, init: { leaseMs: number }) {
@@ -59,17 +61,21 @@ export class PreparedCopies {
     if (sources.length === 0 || sources.includes(this.#parts.peers.self))
       throw new CoterieError('protocol', 'a pull names other nodes to copy from')
     const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
-    for (const range of ranges) {
+    // A question that comes late must not make a preparation of what is a member's copy by now.
+    const wanted = ranges.filter(range => !this.#isMember(range))
+    for (const range of wanted) {
       const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map() }
       for (const source of sources) prepared.sources.set(source, untilMs)
       this.#byRange.set(range, prepared)
     }
-    await this.#parts.replicas.create(ranges)
+    await this.#parts.replicas.create(wanted)
     const finished = await this.#freshPass(timeoutMs / 2)
     const transfers = this.#parts.transfers.list()
+    const synced = finished ? ranges.filter(range => this.#isLevel(range, sources)) : []
+    for (const range of synced) this.#vouched.set(range, this.#parts.replicas.damages(range))
     return {
       type: 'pulled',
-      synced: finished ? ranges.filter(range => this.#isLevel(range, sources)) : [],
+      synced,
       keysDone: transfers.reduce((sum, { keysDone }) => sum + keysDone, 0),
       keysTotal: transfers.reduce((sum, { keysTotal }) => sum + keysTotal, 0)
     }
@@ -77,17 +83,33 @@ export class PreparedCopies {
 
   /** Renews the mirrors, compares again where one had a gap, and lets go of what has become ours or is not wanted. */
   tick(): void {
-    const { clock, topology, peers, background } = this.#parts
+    const { clock, background } = this.#parts
+    this.#takeGranted()
     for (const [range, { sources, level }] of this.#byRange) {
       for (const [source, untilMs] of sources) {
         if (untilMs > clock.monotonicMs()) continue
         sources.delete(source)
         level.delete(source)
       }
-      const joined = topology.complete && topology.view.isMember(range, peers.self)
-      if (joined || sources.size === 0) this.#byRange.delete(range)
+      if (this.#isMember(range) || sources.size === 0) this.#byRange.delete(range)
     }
     if (this.#byRange.size > 0) background.run('renewing the mirrors of prepared copies', this.#work())
+  }
+
+  /**
+   * A grant is signed only once we have said, behind a seal, that our copy is level: what became of the mirror after that
+   * takes nothing away. Where the new owner is the whole list, there is nobody to be compared with again.
+   */
+  #takeGranted(): void {
+    const { topology, peers, replicas, copies, background } = this.#parts
+    for (const [range, damages] of this.#vouched) {
+      const status = copies.status(range)
+      const granted = topology.claim(range)?.owner === peers.self
+      if (!granted && status !== 'none') continue
+      this.#vouched.delete(range)
+      if (!granted || status === 'none' || replicas.damages(range) !== damages) continue
+      background.run('marking a granted copy', copies.set([range], 'synced'))
+    }
   }
 
   /**
@@ -98,6 +120,11 @@ export class PreparedCopies {
     const pass = (this.#working ?? Promise.resolve()).then(() => this.#work())
     this.#parts.background.run('copying prepared ranges', pass)
     return Promise.race([pass.then(() => true), this.#parts.timers.sleep(waitMs).then(() => false)])
+  }
+
+  #isMember(range: number): boolean {
+    const { topology, peers } = this.#parts
+    return topology.complete && topology.view.isMember(range, peers.self)
   }
 
   #isLevel(range: number, sources: string[]): boolean {

@@ -11,8 +11,9 @@ import type { Topology } from '../topology.ts'
 const CALL_TIMEOUT_MS = 5000
 /** While ranges are on their way, owners are asked this often. */
 const POLL_MS = 200
-/** A range whose owner would not give it is not asked for again within this time. */
+/** A range whose owner would not give it is left alone for this long, and twice as long each time, until the ring has changed. */
 const REFUSED_MS = 5000
+const REFUSED_MOST_MS = 5 * 60_000
 
 export interface ThiefParts {
   clock: Clock
@@ -28,7 +29,8 @@ export interface ThiefParts {
 export class Thief {
   readonly #parts: ThiefParts
   readonly #wanted = new Map<number, string>()
-  readonly #refused = new Map<number, number>()
+  readonly #refused = new Map<number, { untilMs: number; forMs: number }>()
+  #version = -1
   readonly #settleMs: number
   #asked = new Set<string>()
   #running = false
@@ -76,10 +78,11 @@ export class Thief {
   #plan(): void {
     const { topology, peers, clock, shareholders } = this.#parts
     const nowMs = clock.monotonicMs()
-    for (const [range, untilMs] of this.#refused) if (untilMs <= nowMs) this.#refused.delete(range)
+    if (topology.version !== this.#version) for (const refusal of this.#refused.values()) refusal.forMs = 0
+    this.#version = topology.version
     const owners = Array.from({ length: topology.params.q }, (_, range) => topology.claim(range)?.owner)
     const canGive = (peerId: string) => peers.isReachable(peerId)
-    const mayTake = (range: number) => !this.#refused.has(range)
+    const mayTake = (range: number) => (this.#refused.get(range)?.untilMs ?? 0) <= nowMs
     const steals = planSteals(owners, shareholders(), peers.self, topology.params.n, canGive, mayTake)
     for (const [range, owner] of this.#wanted) {
       if (owners[range] !== owner || !peers.isReachable(owner)) this.#wanted.delete(range)
@@ -112,10 +115,14 @@ export class Thief {
         'asked'
       )
       const taken = await topology.apply(answer.granted)
-      for (const { range } of answer.granted) this.#wanted.delete(range)
+      for (const { range } of answer.granted) {
+        this.#wanted.delete(range)
+        this.#refused.delete(range)
+      }
       for (const range of answer.refused) {
         this.#wanted.delete(range)
-        this.#refused.set(range, clock.monotonicMs() + REFUSED_MS)
+        const forMs = Math.min(REFUSED_MOST_MS, 2 * (this.#refused.get(range)?.forMs ?? 0) || REFUSED_MS)
+        this.#refused.set(range, { untilMs: clock.monotonicMs() + forMs, forMs })
       }
       if (taken.length > 0) log.info('took ranges over', { ranges: taken.length, from: owner })
     } catch (error) {

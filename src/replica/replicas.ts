@@ -99,7 +99,7 @@ export class Replicas {
   }
 
   /** Makes an empty, syncing copy where there is none; thaws a frozen one (design §6.4). */
-  async create(ranges: number[]): Promise<void> {
+  async create(ranges: readonly number[]): Promise<void> {
     for (const range of ranges) this.#store.create(range)
     const waking = ranges.filter(range => ['none', 'frozen'].includes(this.#copies.status(range)))
     await this.#copies.set(waking, 'syncing')

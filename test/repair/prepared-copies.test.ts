@@ -26,13 +26,18 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
   const it = {
     nowMs: 0,
     listed: false,
+    owner: 's0',
     cut: new Set<string>(),
     sources,
     member,
     prepared: undefined as unknown as PreparedCopies
   }
   const clock = { wallMs: () => Date.now(), monotonicMs: () => it.nowMs }
-  const topology = { complete: true, view: { isMember: () => it.listed } } as unknown as Topology
+  const topology = {
+    complete: true,
+    view: { isMember: () => it.listed },
+    claim: () => ({ owner: it.owner })
+  } as unknown as Topology
   const merge = async (to: string, request: Request): Promise<Answer> => {
     if (request.type !== 'merge') throw new Error(`${to} is asked ${request.type}`)
     await member.replicas.merge(request.range, request.key, request.state)
@@ -159,6 +164,43 @@ test('what nobody asks for any more is let go, and so is what has become a list 
   it.listed = true
   it.prepared.tick()
   assert.is(it.prepared.has(RANGE), false)
+})
+
+test('a granted copy is synced, whatever became of its mirrors after it was vouched for', async () => {
+  const it = await world()
+  assert.ok(await it.pull())
+  it.cut.add('s0')
+  await it.pull()
+  assert.is(it.member.replicas.status(RANGE), 'syncing', 'the mirror may have had a gap')
+  it.listed = true
+  it.owner = 'm'
+  it.prepared.tick()
+  assert.is(it.member.replicas.status(RANGE), 'synced')
+})
+
+test('a granted copy that was damaged after it was vouched for is not', async () => {
+  const it = await world({ cacheBytes: 1 })
+  const [key] = keysIn(RANGE, 1)
+  await put(it.sources.get('s0')!.replica, key, 'precious')
+  assert.ok(await it.pull())
+  const path = it.member.files.paths().find(path => /ranges\/0002-/.test(path))!
+  it.member.files.poke(path, Buffer.from(it.member.files.peek(path)).indexOf('precious'), [0])
+  assert.equal(await valuesOf(it.member, key), [])
+  it.listed = true
+  it.owner = 'm'
+  it.prepared.tick()
+  assert.is(it.member.replicas.status(RANGE), 'syncing')
+})
+
+test('a question that comes after the grant prepares nothing', async () => {
+  const it = await world()
+  assert.ok(await it.pull())
+  it.listed = true
+  it.owner = 'm'
+  it.prepared.tick()
+  await it.pull()
+  assert.is(it.prepared.has(RANGE), false)
+  assert.is(it.member.replicas.status(RANGE), 'synced')
 })
 
 test('a frozen copy thaws for a pull, and counts only once it was compared', async () => {
