@@ -49,7 +49,9 @@ interface Target {
 interface Seed {
   address: string
   backoff: Backoff
+  /** It has answered once. */
   done: boolean
+  isSelf: boolean
   dialing: boolean
   loggedMs: number
 }
@@ -75,6 +77,7 @@ export class Peers {
       address,
       backoff: new Backoff(init),
       done: false,
+      isSelf: false,
       dialing: false,
       loggedMs: Number.NEGATIVE_INFINITY
     }))
@@ -195,10 +198,13 @@ export class Peers {
 
   #tick(): void {
     if (!this.#running) return
-    for (const seed of this.#seeds) {
-      if (!seed.done && !seed.dialing && seed.backoff.waitMs === 0 && this.#dials < MAX_DIALS) void this.#trySeed(seed)
-    }
     const wanted = this.#init.wanted()
+    // A seed that has answered is dialled again by whoever lost it before it had told of any member.
+    const alone = wanted.length === 0 && this.#init.admission.nodes().length === 0
+    for (const seed of this.#seeds) {
+      const due = !seed.done || (alone && !seed.isSelf)
+      if (due && !seed.dialing && seed.backoff.waitMs === 0 && this.#dials < MAX_DIALS) void this.#trySeed(seed)
+    }
     if (wanted.length <= FULL_MESH) for (const peerId of wanted) this.#tryMember(peerId)
     for (const [peerId, hint] of this.#hinted) this.#tryHint(peerId, hint)
     this.#loop = this.#init.timers.after(LOOP_MS, () => this.#tick())
@@ -230,12 +236,14 @@ export class Peers {
     const { log, clock, components } = this.#init
     if (peerIdIn(parseAddress(seed.address)) === components.peerId.toString()) {
       seed.done = true
+      seed.isSelf = true
       return
     }
     seed.dialing = true
     try {
       const peerId = await this.dialAddress(seed.address)
       seed.done = true
+      seed.backoff.reset()
       log.info(`seed ${seed.address} is ${peerId}`)
     } catch (error) {
       if (!this.#running) return

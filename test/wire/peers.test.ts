@@ -82,6 +82,16 @@ test('a dead seed is said once and tried on; when it lives, it admits us and is 
   assert.ok(node.params())
 })
 
+test('a seed that is lost before it has told of any member is dialled again', async () => {
+  const seed = await startNode()
+  const node = await startNode({ fresh: true, seeds: [seed.address] })
+  await until('the first connection', () => node.network.isConnected(seed.peerId))
+  await seed.stop()
+  await until('the loss', () => !node.network.isConnected(seed.peerId))
+  const again = await startNode({ identity: seed.identity, listen: `/ip4/127.0.0.1/tcp/${portOf(seed.address)}` })
+  await until('the second connection', () => node.network.isConnected(again.peerId))
+})
+
 test('a seed that is this node itself, or another kind of server, does no harm', async () => {
   const self = await startNode()
   const dumb = await startNode({ dumb: true })
