@@ -22,6 +22,7 @@ import { hostConfig } from '../wire/host.ts'
 import { createIdentity } from '../wire/identity.ts'
 import { Libp2pNetwork } from '../wire/libp2p-network.ts'
 import { type MemberDocument, type RingDocument, Routes } from './routes.ts'
+import { askInTurn } from './tries.ts'
 
 export interface ConnectOptions {
   /** All of it in one text: addresses, cluster id, secret. */
@@ -46,23 +47,6 @@ type InfoRequest = Extract<Request, { type: 'info' }>
 
 /** How often the ring is asked for again while the client lives. */
 const REFRESH_MS = 10_000
-/** A node that is asked gets this share of the time that is left, and no more than this, so that another one still has some. */
-const TRY_SHARE = 0.5
-const TRY_MS = 1000
-/** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
-const PAUSES_MS = [100, 300]
-/** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
-const RETRY_CODES = [
-  'not-available',
-  'unreachable',
-  'timeout',
-  'overloaded',
-  'closed',
-  'wrong-node',
-  'disk-full',
-  'range-fenced'
-] as const
-
 /** Throws `bad-usage`, `refused` with the cluster's reason, or `unreachable` when no seed answers within `timeoutMs`. */
 export async function connect(options: ConnectOptions): Promise<CoterieClient> {
   const { secret, seeds } = target(options)
@@ -201,52 +185,36 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     }
   }
 
-  /** To the best node, and on to the next while there is time. A write keeps its id, so asking twice mints nothing twice. */
+  /** To the best node, and on to the next while there is time. */
   async #send(request: Request, options: RequestOptions): Promise<Answer> {
-    if (this.#closed || this.#network === undefined) throw new CoterieError('closed', 'the client is closed')
-    const endMs = systemClock.monotonicMs() + options.timeoutMs
+    const network = this.#network
+    if (this.#closed || network === undefined) throw new CoterieError('closed', 'the client is closed')
     const range =
       'key' in request && request.key !== undefined
         ? rangeOfKey(request.key, this.cluster.q)
         : request.type === 'keys'
           ? request.range
           : undefined
-    let worst: CoterieError | undefined
-    for (const pauseMs of [...PAUSES_MS, undefined]) {
-      for (const peerId of this.#order(request, range)) {
-        const leftMs = endMs - systemClock.monotonicMs()
-        if (leftMs <= 0) break
-        const timeoutMs = Math.max(1, Math.min(leftMs * TRY_SHARE, pauseMs === undefined ? leftMs : TRY_MS))
-        const outcome = await this.#try(peerId, request, { timeoutMs, signal: options.signal })
-        if (!(outcome instanceof CoterieError)) return outcome
-        // What a node says of its replicas tells more than that another node is silent.
-        if (worst?.code !== 'not-available') worst = outcome
-      }
-      if (pauseMs === undefined || endMs - systemClock.monotonicMs() <= pauseMs) break
-      await systemTimers.sleep(pauseMs, options.signal)
-    }
-    if (worst?.code === 'not-available') throw worst
-    throw new CoterieError(
-      'not-available',
-      `no node of the cluster answered this request${worst === undefined ? '' : `; the last said: ${worst.message}`}`
+    return askInTurn(
+      {
+        clock: systemClock,
+        timers: systemTimers,
+        order: () => this.#order(request, range),
+        ask: (peerId, each) => network.request(peerId, request, each),
+        onTry: (peerId, outcome) => this.#learnOf(peerId, outcome)
+      },
+      options
     )
   }
 
-  /** The answer, or why another node should be asked. Throws what no other node would do better. */
-  async #try(peerId: string, request: Request, options: RequestOptions): Promise<Answer | CoterieError> {
-    const startMs = systemClock.monotonicMs()
-    try {
-      const answer = await this.#network!.request(peerId, request, options)
-      this.#routes.answered(peerId, systemClock.monotonicMs() - startMs)
-      if (answer.type !== 'moved') return answer
-      this.#refreshSoon(0)
-      return new CoterieError('wrong-node', `${peerId} does not hold the range`)
-    } catch (error) {
-      if (!isCoterieError(error, ...RETRY_CODES)) throw error
-      this.#routes.failed(peerId, systemClock.monotonicMs())
-      this.#refreshSoon(0)
-      return error
+  #learnOf(peerId: string, outcome: { ms: number } | { error: CoterieError }): void {
+    if ('ms' in outcome) {
+      this.#routes.answered(peerId, outcome.ms)
+      return
     }
+    // A node that answers from a newer ring is well; only the ring is to be learnt.
+    if (outcome.error.code !== 'wrong-node') this.#routes.failed(peerId, systemClock.monotonicMs())
+    this.#refreshSoon(0)
   }
 
   /** Questions about a node go to the one that was connected to, as long as it is there: its answers are what was asked for. */
