@@ -47,7 +47,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   repair: ['coordinator', 'replica', 'ring', 'version'],
   wire: ['ring', 'version'],
   client: ['wire', 'ring', 'version'],
-  cli: ['storage', 'wire', 'ring', 'version', 'client', 'repair']
+  sim: ['wire', 'ring', 'version', 'membership', 'client'],
+  cli: ['storage', 'wire', 'ring', 'version', 'client', 'repair', 'sim']
 }
 /** What is built out of the folders: nothing below may look up to it. */
 const COMPOSITION = ['src/core.ts', 'src/node.ts', 'src/service.ts', 'src/index.ts', 'src/info.ts', 'src/dispatch.ts']
@@ -62,7 +63,8 @@ test('imports go downwards', () => {
       const other = folderOf(name)
       if (other !== '' && other !== folder && !(MAY_IMPORT[folder] ?? []).includes(other))
         offences.push(`${path} imports ${name}`)
-      if (COMPOSITION.includes(name) && folder !== 'cli') offences.push(`${path} looks up to ${name}`)
+      const mayCompose = folder === 'cli' || (folder === 'sim' && name === 'src/core.ts')
+      if (COMPOSITION.includes(name) && !mayCompose) offences.push(`${path} looks up to ${name}`)
     }
   }
   assert.equal(offences, [])
@@ -85,7 +87,8 @@ test('only runtime.ts reads clocks, timers and chance', () => {
   const impure =
     /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|process\.nextTick|queueMicrotask|randomBytes|randomUUID)\b/
   // Outside the core: the data directory's lock and key material are made before a node exists.
-  const free = ['src/runtime.ts', 'src/directory.ts']
+  // The simulator's sentry names what it forbids, and its world runs on Node's own turns.
+  const free = ['src/runtime.ts', 'src/directory.ts', 'src/sim/sentry.ts', 'src/sim/world/world.ts']
   const offences = modules()
     .filter(({ path }) => path.startsWith('src/') && !free.includes(path))
     .flatMap(({ path, code }) => (impure.test(code) ? [`${path}: ${impure.exec(code)![0]}`] : []))
@@ -96,11 +99,19 @@ test('only bin, cli, runtime.ts and directory.ts touch the process', () => {
   const offences = modules()
     .filter(
       ({ path }) =>
-        path.startsWith('src/') && folderOf(path) !== 'cli' && !['src/runtime.ts', 'src/directory.ts'].includes(path)
+        path.startsWith('src/') &&
+        folderOf(path) !== 'cli' &&
+        !['src/runtime.ts', 'src/directory.ts', 'src/sim/sentry.ts'].includes(path)
     )
     .filter(
-      ({ code, imports }) =>
-        /\bprocess\.\w/.test(code) || imports.includes('node:process') || imports.includes('node:child_process')
+      // In the simulator a variable of that name is a simulated one.
+      ({ path, code, imports }) =>
+        (folderOf(path) === 'sim'
+          ? /(?<![.#\w/])process\.(on|off|exit|env|argv|std|next|hr|cwd)/
+          : /\bprocess\.\w/
+        ).test(code) ||
+        imports.includes('node:process') ||
+        imports.includes('node:child_process')
     )
     .map(({ path }) => path)
   assert.equal(offences, [])
@@ -111,8 +122,25 @@ test('files reach the core through the FileIo port only', () => {
     .filter(({ path }) => path.startsWith('src/') && folderOf(path) !== 'cli')
     .filter(
       ({ path, imports }) =>
-        imports.some(name => /^node:fs/.test(name)) && !['src/storage/node-files.ts', 'src/directory.ts'].includes(path)
+        imports.some(name => /^node:(fs|timers|async_hooks|worker)/.test(name)) &&
+        !['src/storage/node-files.ts', 'src/directory.ts', 'src/sim/sentry.ts'].includes(path)
     )
+    .map(({ path }) => path)
+  assert.equal(offences, [])
+})
+
+test('nothing that the simulator runs depends on chance, on the collector or on the locale', () => {
+  const unsteady = /\b(WeakRef|FinalizationRegistry|localeCompare|AbortSignal\.timeout|toLocale\w+)\b/
+  const offences = modules()
+    .filter(({ path }) => path.startsWith('src/') && !['cli', 'wire'].includes(folderOf(path)))
+    .filter(({ path }) => path !== 'src/sim/sentry.ts')
+    .flatMap(({ path, code }) => (unsteady.test(code) ? [`${path}: ${unsteady.exec(code)![0]}`] : []))
+  assert.equal(offences, [])
+})
+
+test('the simulator has no clock, chance or log of the real world', () => {
+  const offences = modules()
+    .filter(({ path, imports }) => folderOf(path) === 'sim' && imports.includes('src/runtime.ts'))
     .map(({ path }) => path)
   assert.equal(offences, [])
 })

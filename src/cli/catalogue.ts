@@ -14,6 +14,7 @@ import { node } from './commands/node.ts'
 import { put } from './commands/put.ts'
 import { repl } from './commands/repl.ts'
 import { ring } from './commands/ring.ts'
+import { sim } from './commands/sim.ts'
 import { stats } from './commands/stats.ts'
 import { transfers } from './commands/transfers.ts'
 import { where } from './commands/where.ts'
@@ -34,5 +35,6 @@ export const commands: Command[] = [
   ring,
   stats,
   transfers,
-  inspect
+  inspect,
+  sim
 ]

@@ -26,6 +26,16 @@ const parts: Parts = {
     const document = await inspectFile(nodeFiles, path, { keys })
     return { document, text: formatInspection(document) }
   },
+  async simulator() {
+    const [{ runPlan, runSeed }, { checkPlan }, { shrink }, { planSummary }, { tellStory }] = await Promise.all([
+      import('../sim/run.ts'),
+      import('../sim/plan/check-plan.ts'),
+      import('../sim/plan/shrink.ts'),
+      import('../sim/plan/plan-summary.ts'),
+      import('../sim/story.ts')
+    ])
+    return { runSeed, runPlan, shrink, checkPlan, planSummary, tellStory }
+  },
   version: async () => JSON.parse(await readFile(PACKAGE, 'utf8')).version
 }
 

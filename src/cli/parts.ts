@@ -6,9 +6,13 @@ import type { ConnectOptions, CoterieClient } from '../client/client.ts'
 import type { CopyStatus } from '../messages.ts'
 import type { CoterieNode, NodeOptions } from '../node.ts'
 import type { InfoTopic } from '../service.ts'
+import type { Findings, History, Violation } from '../sim/history.ts'
+import type { Plan } from '../sim/plan/plan.ts'
+import type { ShrinkOptions } from '../sim/plan/shrink.ts'
+import type { RunOptions, RunResult, SeedOptions } from '../sim/run.ts'
 import type { Store } from '../store.ts'
 
-export type { ConnectOptions, InfoTopic, NodeOptions }
+export type { ConnectOptions, InfoTopic, NodeOptions, RunOptions, RunResult, SeedOptions }
 
 /** A store that also tells about its cluster: a running node, or a client of one. */
 export type Cluster = Pick<CoterieNode, keyof Store | 'info'>
@@ -22,7 +26,19 @@ export interface Parts {
   loadIdentity(bytes: Uint8Array): Promise<{ peerId: string }>
   /** A range file, as JSON and as text. */
   inspect(path: string, options: { keys: boolean }): Promise<{ document: unknown; text: string }>
+  simulator(): Promise<Simulator>
   version(): Promise<string>
+}
+
+export interface Simulator {
+  runSeed(seed: string, options?: SeedOptions): Promise<RunResult>
+  runPlan(plan: Plan, options?: RunOptions): Promise<RunResult>
+  /** The smallest plan found for which `fails` holds. */
+  shrink(plan: Plan, fails: (candidate: Plan) => Promise<boolean>, options: ShrinkOptions): Promise<Plan>
+  /** Throws for what is no plan. */
+  checkPlan(document: unknown): Plan
+  planSummary(plan: Plan): string[]
+  tellStory(violation: Violation, plan: Plan, history: History, findings: Findings): string[]
 }
 
 export interface MemberInfo {

@@ -1,6 +1,8 @@
 /** `npm run bench -- NAME`: measures and prints a table; never passes or fails by the clock. */
 const BENCHES: Record<string, () => Promise<string>> = {
-  kv: async () => (await import('./kv.ts')).benchKv()
+  kv: async () => (await import('./kv.ts')).benchKv(),
+  gossip: async () => (await import('./gossip.ts')).benchGossip(process.argv.slice(3)),
+  sim: async () => (await import('./sim.ts')).benchSim()
 }
 
 const name = process.argv[2]

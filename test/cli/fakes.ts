@@ -199,6 +199,9 @@ export function fakeParts(cluster = new FakeCluster(), node: Partial<RunningNode
     createIdentity: async () => new TextEncoder().encode(PEER),
     loadIdentity: async bytes => ({ peerId: new TextDecoder().decode(bytes) }),
     inspect: async (path, { keys }) => ({ document: { path, keys }, text: `file ${path}` }),
+    simulator: async () => {
+      throw new CoterieError('internal', 'no simulator in this test')
+    },
     version: async () => '9.9.9'
   }
 }

@@ -1,0 +1,94 @@
+/** A run as the rules look at it: plan, history and findings, sorted by key, with what follows from the faults. */
+import { DEFAULT_SETTINGS, type NodeSettings } from '../../config.ts'
+import type { Findings, History, KeyFindings, ReadRecord, WriteRecord } from '../history.ts'
+import type { Plan } from '../plan/plan.ts'
+import { KeyCase } from './key-case.ts'
+import { Losses } from './losses.ts'
+import { WallClocks } from './wall-clocks.ts'
+
+/** The client of the reads with which a run is looked at when it is over. */
+export const INSPECTOR_CLIENT = -1
+
+/** Between the last read of a run and the last look at a replica. */
+const LOOKING_MS = 5000
+
+export class Case {
+  readonly plan: Plan
+  readonly history: History
+  readonly findings: Findings
+  readonly settings: NodeSettings
+  readonly clocks: WallClocks
+  readonly losses: Losses
+  /** Sorted by name. */
+  readonly keys: readonly KeyCase[]
+  /** Nothing was looked at later. */
+  readonly endMs: number
+
+  constructor(plan: Plan, history: History, findings: Findings) {
+    this.plan = plan
+    this.history = history
+    this.findings = findings
+    this.settings = { ...DEFAULT_SETTINGS, ...plan.settings }
+    this.clocks = new WallClocks(plan)
+    this.losses = new Losses(plan, findings.destroyed)
+    this.keys = this.#sortByKey()
+    let endMs = plan.healAtMs + (findings.settledAfterMs ?? plan.settleMs)
+    for (const read of history.reads) endMs = Math.max(endMs, read.endMs ?? 0)
+    for (const write of history.writes) endMs = Math.max(endMs, write.endMs ?? 0)
+    this.endMs = endMs + LOOKING_MS
+  }
+
+  get settled(): boolean {
+    return this.findings.settledAfterMs !== undefined
+  }
+
+  /** A key of a range that has lost its last synced copy: never "no such key", and not readable until an operator says so. */
+  isOrphan({ range }: Pick<KeyFindings, 'range'>): boolean {
+    return this.findings.orphans.includes(range)
+  }
+
+  /**
+   * True for a write that every read at the cluster's R meets: R + W > N, and the cluster's W acknowledged it. (W may be
+   * capped by the number of owners; then fewer acknowledge, and such a write is none of these.)
+   */
+  isQuorumWrite({ outcome, acks, sloppy }: WriteRecord): boolean {
+    const { n, r, w } = this.plan.params
+    return r + w > n && outcome === 'acked' && !sloppy && acks >= w
+  }
+
+  isQuorumRead({ outcome, replies }: ReadRecord): boolean {
+    return outcome === 'answered' && replies >= this.plan.params.r
+  }
+
+  /**
+   * How long ranges move after a node has joined: it hears of everybody, waits two quiet rounds of gossip, asks and copies;
+   * with faults, a lease may have to end first. They can make it longer still: it is no promise, it decides under which
+   * name a stale read is reported, and which refusals are no news.
+   */
+  get movingMs(): number {
+    const { gossipIntervalMs, reconcileIntervalMs, leaseMs } = this.settings
+    const { nodes, faults } = this.plan
+    const quietMs = 6500 + 4 * gossipIntervalMs + 2 * reconcileIntervalMs + 200 * nodes.length
+    return quietMs + (faults.length > 0 ? leaseMs : 0)
+  }
+
+  /** True when a node joined between the two, or not long before. */
+  isMoving(fromMs: number, toMs: number): boolean {
+    const joins = this.plan.nodes.slice(1)
+    return joins.some(({ joinAtMs }) => joinAtMs <= toMs && fromMs <= joinAtMs + this.movingMs)
+  }
+
+  #sortByKey(): KeyCase[] {
+    const found = new Map(this.findings.keys.map(one => [one.key, one]))
+    const cases = new Map<string, KeyCase>()
+    const caseOf = (key: string) => {
+      let one = cases.get(key)
+      if (one === undefined) cases.set(key, (one = new KeyCase(key, found.get(key), this.clocks)))
+      return one
+    }
+    for (const key of found.keys()) caseOf(key)
+    for (const write of this.history.writes) caseOf(write.key).addWrite(write)
+    for (const read of this.history.reads) if (read.outcome === 'answered') caseOf(read.key).reads.push(read)
+    return [...cases.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+  }
+}

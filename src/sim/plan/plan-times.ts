@@ -1,0 +1,40 @@
+/**
+ * When a plan heals and how long the cluster may then take to settle.
+ *
+ * The bound on settling (liveness), from when every machine runs and every link is whole:
+ *
+ *     40 s                           what no setting scales: a transfer without progress (20 s), the longest suspicion (15 s)
+ *   + 20 × gossipIntervalMs          everybody hears of everybody, and sees them up
+ *   +  2 × requestTimeoutMs          what clients still have under way
+ *   +  2 × leaseMs                   one that was left behind ends, one is taken anew
+ *   +  3 × antiEntropyIntervalMs     one round may be cut, one is missed, one mends
+ *   + 10 s for every joiner          movements that change one preference list wait for each other
+ */
+import { DEFAULT_SETTINGS } from '../../config.ts'
+import type { Fault, Plan } from './plan.ts'
+
+const FIXED_MS = 40_000
+const JOIN_MS = 10_000
+
+export function settleLimitMs({ settings, nodes }: Pick<Plan, 'settings' | 'nodes'>): number {
+  const { gossipIntervalMs, requestTimeoutMs, leaseMs, antiEntropyIntervalMs } = { ...DEFAULT_SETTINGS, ...settings }
+  const scaledMs = 20 * gossipIntervalMs + 2 * requestTimeoutMs + 2 * leaseMs + 3 * antiEntropyIntervalMs
+  return FIXED_MS + scaledMs + (nodes.length - 1) * JOIN_MS
+}
+
+/** When the last operation, fault or node starts. */
+export function lastStartMs({ nodes, operations, faults }: Pick<Plan, 'nodes' | 'operations' | 'faults'>): number {
+  return Math.max(
+    0,
+    ...nodes.map(node => node.joinAtMs),
+    ...operations.map(operation => operation.atMs),
+    ...faults.map(fault => fault.atMs)
+  )
+}
+
+/** The faults in order of time, each over by `healAtMs`, before which all of them start. */
+export function endBy(faults: readonly Fault[], healAtMs: number): Fault[] {
+  return faults
+    .map(fault => ('forMs' in fault ? { ...fault, forMs: Math.min(fault.forMs, healAtMs - fault.atMs) } : fault))
+    .sort((a, b) => a.atMs - b.atMs)
+}

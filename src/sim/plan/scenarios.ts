@@ -1,0 +1,213 @@
+/**
+ * Runs aimed at one hard corner each, with drawn details, beside the swarm that mixes everything.
+ *
+ * To come, with what they test: stand-ins (a hint is handed over exactly once), leaving, reclaiming a dead node's ranges,
+ * reaping tombstones.
+ */
+
+import { SimRandom } from '../world/random.ts'
+import { assemble } from './assemble.ts'
+import { FaultDraw } from './draw-faults.ts'
+import { drawMix } from './draw-mix.ts'
+import { drawScene, logBetween, type Scene, type SceneWish } from './draw-scene.ts'
+import { drawWorkload, type WorkloadWish } from './draw-workload.ts'
+import type { FaultKind, Plan } from './plan.ts'
+
+export interface Scenario {
+  name: string
+  /** One line, for people who choose. */
+  what: string
+  draw(seed: string, options: { nodes?: number }): Plan
+}
+
+interface Script {
+  scene?: SceneWish
+  workload?: WorkloadWish
+  /** Share of seeds in which any number of copies may be destroyed. */
+  lawless?: number
+  faults?(draw: FaultDraw, scene: Scene): void
+}
+
+function scripted(name: string, what: string, write: (random: SimRandom) => Script): Scenario {
+  return {
+    name,
+    what,
+    draw(seed, { nodes }) {
+      const random = new SimRandom(`plan/${seed}`).fork(`${name}/script`)
+      const script = write(random)
+      const scene = drawScene(seed, name, nodes === undefined ? (script.scene ?? {}) : { ...script.scene, nodes })
+      const operations = drawWorkload(scene, script.workload)
+      const draw = new FaultDraw(scene, operations, { lawless: random.chance(script.lawless ?? 0) })
+      script.faults?.(draw, scene)
+      return assemble(scene, operations, draw.faults)
+    }
+  }
+}
+
+/** So many faults of these kinds at any time; fewer where a kind finds no node. */
+function scatter(draw: FaultDraw, kinds: readonly FaultKind[], low: number, high: number): void {
+  for (let left = draw.random.between(low, high); left > 0; left--) draw.add(draw.random.pick(kinds))
+}
+
+const EDITS = { get: 1, put: 1, 'blind-put': 0.3, update: 1, delete: 0.5 } as const
+
+export const SCENARIOS: readonly Scenario[] = [
+  { name: 'swarm', what: 'everything mixed, each seed with its own faults on and off (the default)', draw: drawMix },
+
+  scripted('calm', 'no faults, perhaps joins: no operation may fail', () => ({ scene: { links: 'clean' } })),
+
+  scripted('partition', 'reads and writes on all sides of partitions, which heal', random => ({
+    scene: { size: [3, 9], joins: random.chance(0.2) ? [1, 2] : [0, 0] },
+    workload: { kinds: EDITS, keys: [1, 6], spread: true },
+    faults(draw) {
+      for (let left = random.between(1, 3); left > 0; left--) {
+        draw.add('partition', { forMs: logBetween(random, 3000, 15_000) })
+      }
+      if (random.chance(0.4)) scatter(draw, ['one-way', 'swizzle', 'reset', 'bad-links'], 1, 3)
+    }
+  })),
+
+  scripted('join', 'two to six nodes join under load, while owners and joiners crash, hang or are cut off', random => ({
+    scene: { size: [3, 11], joins: [2, 6] },
+    faults: (draw, scene) => strikeJoins(random, draw, scene)
+  })),
+
+  scripted('power', 'power cuts of one node or of all at once, in every durability', random => ({
+    scene: { size: [1, 7], minW: random.chance(0.75) ? 2 : 1 },
+    workload: { kinds: { get: 0.6, put: 1, 'blind-put': 0.5, update: 1, delete: 0.4, 'expiring-put': 0.2 } },
+    lawless: 0.3,
+    faults(draw, { nodes }) {
+      for (let left = random.between(1, 4); left > 0; left--) {
+        if (random.chance(0.6)) {
+          draw.add('power-cut', { forMs: logBetween(random, 500, 8000) })
+          continue
+        }
+        // The house goes dark; machines come back when each has booted. Where that is beyond the budget, few are struck.
+        const atMs = draw.time()
+        for (const { name } of nodes) {
+          draw.add('power-cut', { atMs: atMs + random.below(20), forMs: logBetween(random, 500, 8000), node: name })
+        }
+      }
+    }
+  })),
+
+  scripted('disk', 'rot, I/O errors, lost and misdirected writes, full and stalled disks', random => ({
+    scene: { size: [3, 7], joins: random.chance(0.3) ? [1, 1] : [0, 0], minW: 2 },
+    faults(draw) {
+      const ruin = ['bit-rot', 'eio', 'lost-write', 'misdirected-write'] as const
+      scatter(draw, [...ruin, 'disk-full', 'disk-stall'], 2, 8)
+      // What is wrong on a disk is found when it is read: after a start at the latest.
+      for (const fault of [...draw.faults]) {
+        if (!ruin.some(kind => kind === fault.kind) || !('node' in fault) || !random.chance(0.5)) continue
+        draw.add(random.pick(['crash', 'restart', 'power-cut']), {
+          atMs: fault.atMs + random.between(200, 4000),
+          forMs: logBetween(random, 500, 4000),
+          node: fault.node
+        })
+      }
+    }
+  })),
+
+  scripted('deletes', 'deletes while nodes are away, which return with what was deleted', random => ({
+    scene: { size: [3, 7], joins: [0, 1] },
+    workload: {
+      kinds: { get: 0.5, put: 1, update: 0.5, delete: 1.2, 'blind-delete': 0.6 },
+      keys: [2, 8],
+      spread: true
+    },
+    faults(draw, { nodes }) {
+      for (const { name } of random.shuffle(nodes).slice(0, random.between(1, 2))) {
+        for (let left = random.between(1, 2); left > 0; left--) {
+          const kind = random.pick(['crash', 'pause', 'partition', 'swizzle', 'disk-stall'] as const)
+          draw.add(kind, { forMs: logBetween(random, 5000, 20_000), node: name })
+        }
+      }
+      if (random.chance(0.3)) scatter(draw, ['one-way', 'restart', 'power-cut'], 1, 2)
+    }
+  })),
+
+  scripted('hot-key', 'many clients on one or two keys, over links that lose and repeat', random => ({
+    scene: { size: [2, 7], links: 'lossy' },
+    workload: {
+      clients: [4, 6],
+      keys: [1, 2],
+      operations: [60, 250],
+      kinds: { get: 0.8, put: 1, 'blind-put': 0.4, update: 1, delete: 0.2 },
+      spread: random.chance(0.7)
+    },
+    faults: draw => scatter(draw, ['crash', 'pause', 'one-way', 'bad-links', 'reset', 'disk-stall'], 0, 3)
+  })),
+
+  scripted('adversary', 'a member gossips forged and replayed records of others', random => ({
+    scene: { size: [2, 9] },
+    faults(draw) {
+      scatter(draw, ['forge', 'replay-record'], 4, 10)
+      if (random.chance(0.6)) scatter(draw, ['crash', 'restart', 'partition', 'pause'], 1, 3)
+    }
+  })),
+
+  scripted('pauses', 'nodes hang for 5 to 20 s, clocks jump', random => ({
+    scene: { size: [2, 7] },
+    faults(draw) {
+      for (let left = random.between(1, 4); left > 0; left--) {
+        draw.add('pause', { forMs: logBetween(random, 5000, 20_000) })
+      }
+      scatter(draw, ['clock-jump'], 0, 4)
+    }
+  })),
+
+  scripted('wipe', 'nodes lose their directories and are filled again', random => ({
+    scene: { size: [3, 7], joins: random.chance(0.3) ? [1, 1] : [0, 0], minW: 2 },
+    workload: { kinds: EDITS },
+    faults(draw) {
+      for (let left = random.between(1, 4); left > 0; left--) {
+        draw.add('wipe', { forMs: logBetween(random, 500, 8000) })
+      }
+      if (random.chance(0.5)) scatter(draw, ['crash', 'restart', 'pause', 'partition', 'one-way'], 1, 3)
+    }
+  })),
+
+  scripted('restarts', 'rolling restarts, and all nodes at once', random => ({
+    scene: { size: [2, 9] },
+    faults(draw, { nodes, startMs, endMs }) {
+      const kind = random.pick(['restart', 'restart', 'crash'] as const)
+      const down = () => logBetween(random, 300, 3000)
+      if (random.chance(0.7)) {
+        const gapMs = Math.min(random.between(500, 4000), Math.floor((endMs - startMs) / nodes.length))
+        random.shuffle(nodes).forEach(({ name }, index) => {
+          draw.add(kind, { atMs: startMs + index * gapMs, forMs: down(), node: name })
+        })
+      }
+      if (random.chance(0.5) || draw.faults.length === 0) {
+        const atMs = draw.time()
+        for (const { name } of nodes) draw.add(kind, { atMs: atMs + random.below(200), forMs: down(), node: name })
+      }
+    }
+  }))
+]
+
+/**
+ * A joiner asks once nobody new has turned up for two rounds of gossip, and asks again every 200 ms: around then copies
+ * are sealed and granted.
+ */
+function strikeJoins(random: SimRandom, draw: FaultDraw, { nodes, settings }: Scene): void {
+  const kinds = [
+    'crash',
+    'crash',
+    'pause',
+    'power-cut',
+    'restart',
+    'one-way',
+    'partition',
+    'reset',
+    'disk-stall'
+  ] as const
+  for (const { name, joinAtMs } of nodes) {
+    if (joinAtMs === 0) continue
+    for (let left = random.between(0, 2); left > 0; left--) {
+      const atMs = joinAtMs + random.between(1, 4) * settings.gossipIntervalMs + random.between(0, 2000)
+      const node = random.chance(0.4) ? name : undefined
+      draw.add(random.pick(kinds), { atMs, forMs: logBetween(random, 500, 10_000), node })
+    }
+  }
+}
