@@ -122,7 +122,14 @@ export class Core {
     this.#replicas.mirror = (range, key, state, except) => this.#mirrors.send(range, key, state, except)
     this.#prepared = new PreparedCopies(parts, { leaseMs })
     this.#keeper = new CopyKeeper({ ...parts, prepared: this.#prepared })
-    this.#handover = new Handover({ ...parts, mayOwn: peerId => this.#mayOwn(peerId) }, { leaseMs })
+    this.#handover = new Handover(
+      {
+        ...parts,
+        mayOwn: peerId => this.#mayOwn(peerId),
+        members: () => this.membership.members().map(({ peerId }) => peerId)
+      },
+      { leaseMs }
+    )
     this.#thief = new Thief(
       { ...parts, shareholders: () => this.#shareholders() },
       { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }

@@ -132,17 +132,23 @@ export class Topology {
 
   /**
    * Gives ranges of this node away: the grants are on disk before anybody, this node included, acts on them, so that no
-   * crash makes it sign twice for one epoch (design §6). Ranges that are no longer its own are left out.
+   * crash makes it sign twice for one epoch (design §6). Ranges that are no longer its own are left out; nothing is given
+   * away if `stillPlanned` says that the ring has changed under the plan, before the grants were written or meanwhile.
    */
-  async grant(flips: readonly Flip[]): Promise<Claim[]> {
+  async grant(flips: readonly Flip[], stillPlanned: () => boolean = () => true): Promise<Claim[]> {
     let granted: Claim[] = []
     await this.#file.inTurn(async () => {
+      if (!stillPlanned()) return
       const mine = flips.filter(({ range }) => this.#map.owner(range) === this.#signer.peerId)
       granted = mine.map(({ range, to }) => this.#sign(range, to))
       const next = OwnerMap.decode(this.#map.encode())
       next.merge(granted)
       await this.#files.replaceFile(this.#file.path, next.encode())
-      this.#map.merge(granted)
+      if (stillPlanned()) this.#map.merge(granted)
+      else {
+        granted = []
+        await this.#files.replaceFile(this.#file.path, this.#map.encode())
+      }
     })
     if (granted.length === 0) return granted
     this.#changed()

@@ -103,12 +103,12 @@ export class Coordinator {
     return request.type !== 'keys' || replicas.status(range) === 'synced'
   }
 
-  /** A copy whose file has failed cannot coordinate; another member's can. */
+  /** A copy whose file has failed, or has no room, cannot coordinate; another member's can. */
   async #coordinateOrHandOn(range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
     try {
       return await this.#coordinate(range, request, deadline)
     } catch (error) {
-      if (request.forwarded || !isCoterieError(error, 'range-fenced')) throw error
+      if (request.forwarded || !isCoterieError(error, 'range-fenced', 'disk-full')) throw error
       return this.#handOn(range, request, deadline)
     }
   }

@@ -14,6 +14,8 @@ import type { Topology } from '../topology.ts'
 const CALL_TIMEOUT_MS = 5000
 /** A new member that could not copy is left alone for this long, and other ranges go first. */
 const SET_ASIDE_MS = 3000
+/** Up to this many members each grant is told to all; everybody is connected to everybody then (`wire/peers.ts`). */
+const TELL_ALL = 64
 /** A member whose sources are out of reach says so at once: it is not asked again before this. */
 const PULL_AGAIN_MS = 200
 /** A copy that gains nothing for this long is not waited for any more (failures 48). */
@@ -40,6 +42,8 @@ export interface HandoverParts {
   topology: Topology
   /** True for a member that may be given ranges: known, and neither leaving nor left. */
   mayOwn: (peerId: string) => boolean
+  /** Peer ids of all that are known. */
+  members: () => string[]
 }
 
 export class Handover {
@@ -125,7 +129,7 @@ export class Handover {
     const effects = flipEffects(view, flips)
     const preparations = this.#preparations(effects)
     if (preparations === undefined) return false
-    const planned = () => this.#unchanged(effects)
+    const planned = () => this.#unchanged(flips, effects)
     const all = async (step: (preparation: Preparation) => Promise<boolean>) =>
       (await Promise.all(preparations.map(preparation => this.#attempt(preparation, step, planned)))).every(Boolean)
     const { clock } = this.#parts
@@ -140,7 +144,7 @@ export class Handover {
     if (!ready) return false
     // The seals hold for a lease; a grant signed on the strength of lapsed ones could lose what was acknowledged since.
     if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return true
-    await this.#grant(flips, effects)
+    await this.#grant(flips, effects, planned)
     return true
   }
 
@@ -271,22 +275,35 @@ export class Handover {
     return false
   }
 
-  /** The lists that the flips were planned on are still the lists. */
-  #unchanged(effects: FlipEffect[]): boolean {
-    const { view } = this.#parts.topology
-    return effects.every(({ range, before }) => before.join() === view.preferenceList(range).join())
+  /**
+   * The flips would still do what they were planned for, no more and no less: with another owner's flip in between, they
+   * may change a list that nobody has prepared for.
+   */
+  #unchanged(flips: Flip[], effects: FlipEffect[]): boolean {
+    const now = flipEffects(this.#parts.topology.view, flips)
+    return (
+      now.length === effects.length &&
+      now.every(({ range, before, after }, i) => {
+        const planned = effects[i]!
+        return range === planned.range && `${before}` === `${planned.before}` && `${after}` === `${planned.after}`
+      })
+    )
   }
 
-  async #grant(flips: Flip[], effects: FlipEffect[]): Promise<void> {
+  async #grant(flips: Flip[], effects: FlipEffect[], planned: () => boolean): Promise<void> {
     const { topology, peers, background, log } = this.#parts
-    const claims = await topology.grant(flips)
+    const claims = await topology.grant(flips, planned)
+    if (claims.length === 0) return
     this.#granted += claims.length
     for (const { range } of flips) this.#asks.delete(range)
     log.info('gave ranges away', { ranges: claims.length, to: [...new Set(flips.map(({ to }) => to))].join(',') })
-    // Those whose lists have changed need not wait for gossip.
+    // Those whose lists have changed need not wait for gossip; nor, while they are few, the others: one that goes by an
+    // older ring takes itself and its like for members of lists that have moved on, and reads there what is not news.
+    const others = this.#parts.members()
     const told = new Set([
       ...flips.map(({ to }) => to),
-      ...effects.flatMap(({ before, after }) => [...before, ...after])
+      ...effects.flatMap(({ before, after }) => [...before, ...after]),
+      ...(others.length <= TELL_ALL ? others.filter(member => peers.isReachable(member)) : [])
     ])
     told.delete(peers.self)
     for (const member of told)

@@ -72,6 +72,8 @@ export class Replicas {
    * place: a write that built on what the index shows would cover the dot of the one before without holding its value.
    */
   readonly #appending = new Map<string, Appending>()
+  /** The last append found no room: until one succeeds, nothing leaves this node before it is in its file. */
+  #full = false
   /** Set by the node when it is composed: the replica itself knows no network. */
   mirror: MirrorHook = () => undefined
 
@@ -152,6 +154,8 @@ export class Replicas {
       const appended = result.repeated
         ? this.#appending.get(nameOf(stored))?.done
         : this.#append(range, stored, result.state, bytes, tag)
+      // A write that is refused here has a new actor drawn, and every dot that has left is in the key's context for good.
+      if (this.#full) await appended
       const acknowledged = this.#acknowledged(this.mirror(range, key, bytes), appended)
       // A caller that is no longer on the list does not wait for it, which must not end the process.
       acknowledged.catch(() => undefined)
@@ -304,8 +308,13 @@ export class Replicas {
       if (this.#appending.get(name) === appending) this.#appending.delete(name)
       if (!inPlace) this.#sums.delete(range)
     }
-    const done = appended.then(settle, error => {
+    const stored = () => {
+      this.#full = false
       settle()
+    }
+    const done = appended.then(stored, error => {
+      settle()
+      if (isCoterieError(error, 'disk-full')) this.#full = true
       // The copy has given up a state that it had shown: its sums are stale, and its actor may have minted what it no longer knows.
       this.#forget(range)
       throw error
