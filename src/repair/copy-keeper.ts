@@ -62,12 +62,16 @@ export class CopyKeeper {
     const held = topology.view.rangesHeldBy(peers.self)
     await replicas.create(held)
     await this.#rebuildFenced(held)
+    await this.#remakeFenced(copies.ranges().filter(range => prepared.has(range)))
     // By the ring of now: a prepared copy may have become a member's since this pass began, and is no longer prepared then.
     const isOurs = (range: number) => topology.view.isMember(range, peers.self)
     const extra = copies.ranges().filter(range => !isOurs(range) && !prepared.has(range))
     await copies.set(extra, 'frozen')
     await this.#catchUp(copies.withStatus('syncing').filter(isOurs))
-    await this.#giveUp(copies.withStatus('frozen'))
+    const frozen = copies.withStatus('frozen')
+    const isFenced = (range: number) => replicas.isFenced(range)
+    await this.#giveUp(frozen.filter(range => !isFenced(range)))
+    await this.#giveUpFenced(frozen.filter(isFenced))
   }
 
   /**
@@ -88,6 +92,26 @@ export class CopyKeeper {
       await replicas.drop(range)
       await replicas.create([range])
       log.info('replaced a failed range file by a new one, to be filled from the other replicas', { range })
+    }
+  }
+
+  /** A prepared copy is nobody's yet: it begins afresh. */
+  async #remakeFenced(prepared: number[]): Promise<void> {
+    const { replicas, copies } = this.#parts
+    const fenced = prepared.filter(range => replicas.isFenced(range))
+    await copies.set(fenced, 'syncing')
+    for (const range of fenced) await replicas.drop(range)
+    await replicas.create(fenced)
+  }
+
+  /** What cannot be read cannot be handed on: such a copy goes once every member of the list has a synced one. */
+  async #giveUpFenced(ranges: number[]): Promise<void> {
+    const { topology, replicas, copies } = this.#parts
+    for (const range of ranges) {
+      const list = topology.view.preferenceList(range)
+      const statuses = await Promise.all(list.map(member => this.#statusAt(member, range)))
+      const isOut = copies.status(range) === 'frozen' && list.length > 0 && statuses.every(status => status === 'synced')
+      if (isOut) await replicas.drop(range)
     }
   }
 

@@ -117,6 +117,8 @@ export class Replicas {
     // All in one turn: a copy that is made anew meanwhile must not lose its log to this drop.
     const marked = this.#copies.set([range], 'none')
     this.#forget(range)
+    // A comparison that is under way proves nothing of the copy that may come after this one.
+    this.#damages.set(range, this.damages(range) + 1)
     await Promise.all([marked, this.#store.drop(range)])
   }
 

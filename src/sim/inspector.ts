@@ -45,7 +45,7 @@ export class Inspector {
   }
 
   /** Waits at most `limitMs` of virtual time, then looks at everything. */
-  async look(keys: string[], limitMs: number): Promise<Omit<Findings, 'destroyed'>> {
+  async look(keys: string[], limitMs: number): Promise<Omit<Findings, 'destroyed' | 'ring'>> {
     const { world } = this.#cluster
     const startMs = world.nowMs
     let unsettled: string[] = []
@@ -109,7 +109,9 @@ export class Inspector {
   }
 
   async #busy({ name, core }: Machine): Promise<string[]> {
-    const stats = (await core?.info('stats')) as Record<string, unknown> | undefined
+    // One that stops right now, too.
+    const answer = core?.info('stats').catch(() => undefined)
+    const stats = (await answer) as Record<string, unknown> | undefined
     if (stats === undefined) return [`${name} does not serve`]
     const waiting = core!.topology.view.rangesHeldBy(name).filter(range => this.#orphans.has(range)).length
     // A range that waits for an operator holds up the flips of all lists that it is on.
@@ -130,7 +132,11 @@ export class Inspector {
     for (const { name } of this.#cluster.joined) {
       const copies = await this.#port
         .request(name, { type: 'copies', ranges: all }, { timeoutMs: TIMEOUT_MS })
-        .then(answer => (answer.type === 'copies' ? answer.copies : []))
+        .then(
+          answer => (answer.type === 'copies' ? answer.copies : []),
+          // It has more to say when it serves again.
+          () => all.map(range => ({ range, status: 'frozen' as const }))
+        )
       // A frozen copy is on its way out or about to thaw: nothing is lost.
       for (const { range, status } of copies) if (status === 'synced' || status === 'frozen') synced.add(range)
     }
