@@ -179,6 +179,8 @@ export class Core {
     )
     for (const range of this.#copies.ranges()) this.#storage.create(range)
     await this.topology.open()
+    const isHeld = (range: number) => this.topology.view.isMember(range, this.#ports.signer.peerId)
+    this.#prepared.reopened(this.#copies.withStatus('synced').filter(range => !isHeld(range)))
     // Once only: a founder that has lost its owner map learns it from the others, and must not vouch for empty copies.
     const lived = this.topology.damaged || report.ranges.length + report.damages.length > 0
     if (this.#init.founder && !this.topology.complete && !lived) await this.#found()
@@ -282,6 +284,7 @@ export class Core {
   /** The cluster remembers more than this directory does: nothing here is taken as complete until compared. */
   #onOvertaken(claims: Claim[]): void {
     const synced = this.#copies.withStatus('synced')
+    this.#prepared.overtaken()
     // A wiped owner resumes what it owned, with copies that are syncing: nobody else can tell it of ranges never granted.
     this.#background.run('taking back its own ring facts', this.topology.apply(claims))
     this.#replicas.renameActors(synced)

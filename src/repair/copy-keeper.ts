@@ -110,7 +110,8 @@ export class CopyKeeper {
     for (const range of ranges) {
       const list = topology.view.preferenceList(range)
       const statuses = await Promise.all(list.map(member => this.#statusAt(member, range)))
-      const isOut = copies.status(range) === 'frozen' && list.length > 0 && statuses.every(status => status === 'synced')
+      const isOut =
+        copies.status(range) === 'frozen' && list.length > 0 && statuses.every(status => status === 'synced')
       if (isOut) await replicas.drop(range)
     }
   }

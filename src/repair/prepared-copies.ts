@@ -52,6 +52,19 @@ export class PreparedCopies {
     this.#leaseMs = init.leaseMs
   }
 
+  /**
+   * Copies that were synced when the last process ended and are not (or not yet known to be) a member's: a grant may have
+   * been signed on their strength meanwhile.
+   */
+  reopened(ranges: number[]): void {
+    for (const range of ranges) this.#vouched.set(range, this.#parts.replicas.damages(range))
+  }
+
+  /** This directory is not what the cluster remembers: nothing that it says of its copies counts. */
+  overtaken(): void {
+    this.#vouched.clear()
+  }
+
   has(range: number): boolean {
     return this.#byRange.has(range)
   }

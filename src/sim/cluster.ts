@@ -5,8 +5,10 @@ import type { History } from './history.ts'
 import { Machine } from './machine.ts'
 import { SimNetwork } from './network/network.ts'
 import type { NodePlan, Plan } from './plan/plan.ts'
+import { RingObserver } from './ring-observer.ts'
 import { WORLD, type World } from './world/world.ts'
 
+const LOOK_TIMEOUT_MS = 20_000
 const CLUSTER_ID = '5'.repeat(32)
 /** How many nodes' addresses a machine is given, the founder's among them. */
 const SEEDS = 2
@@ -16,6 +18,7 @@ export class Cluster {
   readonly network: SimNetwork
   readonly plan: Plan
   readonly params: ClusterParams
+  readonly ring: RingObserver
   readonly #machines = new Map<string, Machine>()
   readonly #clients = new Map<number, SimClient>()
   readonly #history: History
@@ -28,6 +31,7 @@ export class Cluster {
     this.#history = history
     this.params = { clusterId: CLUSTER_ID, name: 'simulated', ...plan.params }
     this.network = new SimNetwork(world, plan.links)
+    this.ring = new RingObserver(world)
     plan.nodes.forEach((node, i) => {
       this.#machines.set(node.name, this.#machine(node, i))
     })
@@ -66,7 +70,8 @@ export class Cluster {
         name: `c${id}`,
         id,
         q: this.params.q,
-        timeoutMs: this.plan.settings.requestTimeoutMs ?? 5000,
+        // Who looks at a cluster after a run has time: whether it can be read is the question, not how fast.
+        timeoutMs: id < 0 ? LOOK_TIMEOUT_MS : (this.plan.settings.requestTimeoutMs ?? 5000),
         nodes: () => this.joined.map(({ name }) => name)
       })
       this.#clients.set(id, client)
@@ -98,6 +103,7 @@ export class Cluster {
     return new Machine({
       world,
       network,
+      ring: this.ring,
       plan: node,
       params,
       settings: plan.settings,

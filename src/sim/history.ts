@@ -104,6 +104,40 @@ export interface Findings {
   nodes: NodeFindings[]
   /** Nodes whose data a fault may have destroyed, and when (virtual ms) and how. */
   destroyed: { node: string; atMs: number; how: string }[]
+  /** What the rings of all nodes were while the run was on. */
+  ring: RingFindings
+}
+
+export interface RingFindings {
+  /** Each owner that a range had at an epoch in the view of any node, in the order of their appearance. */
+  claims: ClaimSeen[]
+  handed: Handed[]
+}
+
+export interface ClaimSeen {
+  range: number
+  epoch: number
+  owner: string
+  /** Who granted it; undefined at the founder's epoch. */
+  by: string | undefined
+  /** Where and when (virtual ms) it was seen first. */
+  node: string
+  atMs: number
+}
+
+/** What a node gave away in one go. */
+export interface Handed {
+  node: string
+  atMs: number
+  flips: { range: number; to: string }[]
+  /** The preference lists that this changed, in the node's own view. */
+  lists: ListChange[]
+}
+
+export interface ListChange {
+  range: number
+  before: string[]
+  after: string[]
 }
 
 export interface KeyFindings {

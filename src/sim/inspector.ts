@@ -77,6 +77,7 @@ export class Inspector {
   async #unsettled(keys: string[]): Promise<string[]> {
     const machines = this.#cluster.joined
     const starting = machines.filter(({ core }) => core?.ready !== true)
+    if (this.#isClusterLost()) return []
     if (starting.length > 0) return starting.map(({ name }) => `${name} does not serve`)
     const views = new Set(machines.map(machine => ownersOf(machine).join()))
     if (views.size > 1) return [`${views.size} different views of who owns what`]
@@ -95,6 +96,14 @@ export class Inspector {
       else if (new Set(replicas.map(({ digest }) => digest)).size > 1) apart.push(`replicas of ${key} differ`)
     }
     return apart
+  }
+
+  /** Every directory that knew of the ring was lost: there is no cluster any more, and no node makes a second one of its own. */
+  #isClusterLost(): boolean {
+    const machines = this.#cluster.joined
+    const lost = this.#destroyed() && machines.every(({ core }) => core !== undefined && !core.ready)
+    if (lost) this.#orphans = new Set(Array.from({ length: this.#cluster.params.q }, (_, range) => range))
+    return lost
   }
 
   /** Everybody sees everybody up. */
@@ -130,13 +139,11 @@ export class Inspector {
     const all = Array.from({ length: this.#cluster.params.q }, (_, range) => range)
     const synced = new Set<number>()
     for (const { name } of this.#cluster.joined) {
-      const copies = await this.#port
-        .request(name, { type: 'copies', ranges: all }, { timeoutMs: TIMEOUT_MS })
-        .then(
-          answer => (answer.type === 'copies' ? answer.copies : []),
-          // It has more to say when it serves again.
-          () => all.map(range => ({ range, status: 'frozen' as const }))
-        )
+      const copies = await this.#port.request(name, { type: 'copies', ranges: all }, { timeoutMs: TIMEOUT_MS }).then(
+        answer => (answer.type === 'copies' ? answer.copies : []),
+        // It has more to say when it serves again.
+        () => all.map(range => ({ range, status: 'frozen' as const }))
+      )
       // A frozen copy is on its way out or about to thaw: nothing is lost.
       for (const { range, status } of copies) if (status === 'synced' || status === 'frozen') synced.add(range)
     }

@@ -8,6 +8,7 @@ import type { Log, Ports } from '../ports.ts'
 import { SimDisk } from './disk/disk.ts'
 import type { SimNetwork, SimPort } from './network/network.ts'
 import type { DiskProfile, NodePlan } from './plan/plan.ts'
+import type { RingObserver } from './ring-observer.ts'
 import { simSigner } from './signer.ts'
 import { SimProcess, type WallClock } from './world/process.ts'
 import { WORLD, type World } from './world/world.ts'
@@ -19,6 +20,7 @@ const DIR = 'd'
 export interface MachineInit {
   world: World
   network: SimNetwork
+  ring: RingObserver
   plan: NodePlan
   params: ClusterParams
   settings: Partial<NodeSettings>
@@ -42,7 +44,8 @@ export class Machine {
   #boots = 0
   /** Off: down until somebody starts it. */
   #power = false
-  #met = false
+  /** Seeds that have answered since this boot: the others are dialled for ever (`wire/peers.ts`). */
+  readonly #answered = new Set<string>()
   /** Why processes ended by themselves. */
   readonly deaths: string[] = []
 
@@ -150,7 +153,7 @@ export class Machine {
     const { world, network } = this.#init
     this.#boots++
     // Every start begins with its seeds again, whatever the last one met.
-    this.#met = false
+    this.#answered.clear()
     this.#starting = undefined
     const process = new SimProcess(world, this.name, this.wall)
     this.#process = process
@@ -163,9 +166,9 @@ export class Machine {
       log
     })
     this.#port = port
-    port.onConnection((_, connected) => {
+    port.onConnection((peerId, connected) => {
       if (!connected) return
-      this.#met = true
+      this.#answered.add(peerId)
       // Others know the ring now: never again does this node begin one (as `service.ts` notes in config.json).
       if (this.#core?.ready) this.#founder = false
     })
@@ -174,7 +177,7 @@ export class Machine {
   }
 
   async #start(process: SimProcess, port: SimPort, log: Log): Promise<void> {
-    const { world, params, settings } = this.#init
+    const { world, ring, params, settings } = this.#init
     const files = this.disk.attach(process)
     const ports: Ports = {
       clock: process.clock,
@@ -197,7 +200,9 @@ export class Machine {
       onFatal: error => this.#died(process, error.message)
     })
     this.#starting = core
+    const hasStarted = ring.watch(this.name, core)
     await core.start()
+    hasStarted()
     if (process.alive) this.#core = core
   }
 
@@ -213,13 +218,15 @@ export class Machine {
     })
   }
 
-  /** As `service.ts` wants it: members; before the first gossip those remembered; and seeds until one has answered. */
+  /** As `service.ts` wants it: members; before the first gossip those remembered; and seeds that have not answered. */
   #wanted(): string[] {
     const membership = this.#starting?.membership
     const members = membership?.members() ?? []
     const known = members.filter(({ self, record }) => !self && record.status !== 'left').map(({ peerId }) => peerId)
     const others = known.length > 0 ? known : (membership?.addressBook.peers() ?? [])
-    return this.#met && others.length > 0 ? others : [...new Set([...others, ...this.#init.seeds])]
+    const alone = others.length === 0
+    const due = this.#init.seeds.filter(seed => alone || !this.#answered.has(seed))
+    return [...new Set([...others, ...due])]
   }
 }
 

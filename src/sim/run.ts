@@ -85,7 +85,8 @@ const NOTHING_FOUND: Findings = {
   orphans: [],
   keys: [],
   nodes: [],
-  destroyed: []
+  destroyed: [],
+  ring: { claims: [], handed: [] }
 }
 
 class Run {
@@ -107,7 +108,7 @@ class Run {
       return { found: await this.#world.run(() => this.#main()) }
     } catch (error) {
       const broke = { rule: 'broke', message: inFull(error) }
-      return { found: { ...NOTHING_FOUND, destroyed: this.#faults.destroyed }, broke }
+      return { found: { ...NOTHING_FOUND, ...this.#watched }, broke }
     } finally {
       stopWatching()
     }
@@ -143,7 +144,12 @@ class Run {
     await Promise.all(operations)
     const keys = [...new Set(plan.operations.map(({ key }) => keyName(key)))].sort()
     const found = await new Inspector(this.#cluster, () => this.#faults.destroyed.length > 0).look(keys, plan.settleMs)
-    return { ...found, destroyed: this.#faults.destroyed }
+    return { ...found, ...this.#watched }
+  }
+
+  /** What was noted while the run was on. */
+  get #watched(): Pick<Findings, 'destroyed' | 'ring'> {
+    return { destroyed: this.#faults.destroyed, ring: this.#cluster.ring.found }
   }
 
   async #operation(operation: Plan['operations'][number]): Promise<void> {

@@ -5,7 +5,9 @@
  * @example
  *   for (const line of tellStory(violations[0], plan, history, findings)) console.log(line)
  */
+import { some } from './checker/rule.ts'
 import type { Findings, History, KeyFindings, ReadRecord, Violation, WriteRecord } from './history.ts'
+import { faultInWords } from './plan/fault-in-words.ts'
 import { destroysData, type Fault, type Plan } from './plan/plan.ts'
 
 const MOST_LINES = 30
@@ -132,12 +134,7 @@ function tellRead({ id, key, client, values, replies, via, endMs, outcome, error
   return `${what} and sees ${named(values)}, from ${replies} at ${clock(endMs).trim()}`
 }
 
-/** `w1, w2`; of many the first. */
-function named(ids: readonly number[]): string {
-  if (ids.length === 0) return 'no value'
-  const told = ids.slice(0, MOST_NAMED).map(id => `w${id}`)
-  return ids.length > MOST_NAMED ? `${told.join(', ')} and ${ids.length - MOST_NAMED} more` : told.join(', ')
-}
+const named = (ids: readonly number[]): string => (ids.length === 0 ? 'no value' : some(ids, MOST_NAMED))
 
 /** What the replicas hold, those that hold the same in one line, and what is read. */
 function inTheEnd({ key, reads, replicas }: KeyFindings): string[] {
@@ -186,53 +183,10 @@ function joinsMeanwhile({ nodes, healAtMs }: Plan, times: number[]): Told[] {
 
 function tellFault(fault: Fault): Told {
   const until = 'forMs' in fault ? `, until ${clock(fault.atMs + fault.forMs).trim()}` : ''
-  return { atMs: fault.atMs, line: `** ${inWords(fault)}${until}` }
+  return { atMs: fault.atMs, line: `** ${faultInWords(fault)}${until}` }
 }
 
 const tellEvent = ({ atMs, line }: Told): string => `${clock(atMs)}  ${line}`
-
-function inWords(fault: Fault): string {
-  switch (fault.kind) {
-    case 'crash':
-      return `${fault.node} is killed`
-    case 'power-cut':
-      return `${fault.node} loses power, and what it had not synced${fault.torn ? ' (torn)' : ''}`
-    case 'restart':
-      return `${fault.node} is stopped`
-    case 'pause':
-      return `${fault.node} hangs`
-    case 'wipe':
-      return `${fault.node} loses its directory`
-    case 'clock-jump':
-      return `the clock of ${fault.node} jumps by ${(fault.byMs / 1000).toFixed(1)} s`
-    case 'partition':
-      return `no links between ${fault.groups.map(group => group.join(' ')).join(' | ')} | the others`
-    case 'one-way':
-      return `nothing from ${fault.from} reaches ${fault.to}`
-    case 'swizzle':
-      return `the links of ${fault.nodes.join(', ')} stop one by one, and return`
-    case 'bad-links':
-      return `the links of ${fault.node} are bad`
-    case 'reset':
-      return `the connections of ${fault.node} break`
-    case 'disk-stall':
-      return `the disk of ${fault.node} stands still`
-    case 'disk-full':
-      return `the disk of ${fault.node} is full`
-    case 'eio':
-      return `${fault.node}: the next ${fault.times} of its disk's ${fault.operation}s fail`
-    case 'bit-rot':
-      return `${fault.bits} bits flip on the disk of ${fault.node}`
-    case 'lost-write':
-      return `${fault.node}: the next ${fault.times} writes of its disk are acknowledged and not done`
-    case 'misdirected-write':
-      return `${fault.node}: the next write of its disk goes to another place`
-    case 'forge':
-      return `${fault.from} gossips a forged record of ${fault.victim}`
-    case 'replay-record':
-      return `${fault.from} gossips an old record of ${fault.victim}`
-  }
-}
 
 /** Virtual seconds, aligned. */
 const clock = (ms: number): string => `${(ms / 1000).toFixed(3)} s`.padStart(11)

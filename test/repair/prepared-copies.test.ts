@@ -192,6 +192,24 @@ test('a granted copy that was damaged after it was vouched for is not', async ()
   assert.is(it.member.replicas.status(RANGE), 'syncing')
 })
 
+test('a copy that was synced before a restart is so again once its grant is heard of, unless the directory is an old one', async () => {
+  for (const overtaken of [false, true]) {
+    const it = await world()
+    assert.ok(await it.pull())
+    await it.member.copies.set([RANGE], 'frozen')
+    it.prepared.reopened([RANGE])
+    if (overtaken) it.prepared.overtaken()
+    it.prepared.tick()
+    assert.is(it.member.replicas.status(RANGE), 'frozen', 'not before the grant')
+    it.listed = true
+    it.owner = 'm'
+    await it.member.copies.set([RANGE], 'syncing')
+    if (overtaken) it.prepared.overtaken()
+    it.prepared.tick()
+    assert.is(it.member.replicas.status(RANGE), overtaken ? 'syncing' : 'synced')
+  }
+})
+
 test('a question that comes after the grant prepares nothing', async () => {
   const it = await world()
   assert.ok(await it.pull())

@@ -15,6 +15,7 @@ import { failedAfterHeal, neverAnswered, notSettled, refusedInCalm } from './liv
 import { droppedSibling, lostWrite } from './lost-writes.ts'
 import { diverged, owners, unreadable } from './replicas.ts'
 import { resurrected } from './resurrected.ts'
+import { twoGrants, twoMembersFlipped } from './ring.ts'
 import type { Rule } from './rule.ts'
 import { falseAbsence, staleRead, staleReadMoving } from './stale-reads.ts'
 
@@ -43,6 +44,8 @@ export const RULES: readonly Rule[] = [
   diverged,
   unreadable,
   owners,
+  twoGrants,
+  twoMembersFlipped,
   staleReadMoving,
   notSettled,
   neverAnswered,

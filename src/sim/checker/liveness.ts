@@ -9,7 +9,7 @@ const OF_THE_KEY = ['too-many-siblings', 'too-large']
 /**
  * `not-settled`. After the healing everything comes to rest within the plan's time: all nodes serve and see each other,
  * agree on the owners, have no copy that is syncing or frozen, and replicas are equal. Source: design §10, §11; issue 3
- * (liveness within a stated virtual time: `plan-times.ts`).
+ * (liveness within a stated virtual time: `plan/plan-times.ts`).
  */
 export const notSettled: Rule = {
   name: 'not-settled',

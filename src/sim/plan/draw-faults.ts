@@ -21,10 +21,12 @@ export class FaultDraw {
   readonly victims: readonly string[]
   readonly random: SimRandom
   readonly #scene: Scene
+  readonly #operations: readonly Operation[]
 
   /** `lawless`: any number of nodes may lose data; the checker then knows what to excuse. */
   constructor(scene: Scene, operations: readonly Operation[], options: { lawless?: boolean } = {}) {
     this.#scene = scene
+    this.#operations = operations
     this.random = scene.random.fork('faults')
     const names = this.random.fork('victims').shuffle(scene.nodes.map(node => node.name))
     this.victims = options.lawless ? names : names.slice(0, leastCopies(scene, operations) - 1)
@@ -33,6 +35,11 @@ export class FaultDraw {
   /** When something may happen: any time while clients are at work. */
   time(): number {
     return this.random.between(this.#scene.startMs, this.#scene.endMs)
+  }
+
+  /** While an operation is most likely still on its way to the disks. */
+  busyTime(): number {
+    return this.random.pick(this.#operations).atMs + logBetween(this.random, 1, 30)
   }
 
   /** Adds a fault of this kind; false when there is no node for it, or no time at which it would be within the budget. */

@@ -16,6 +16,8 @@ export interface SceneWish {
   /** Nodes that join while clients are at work; fewer where there are too few nodes. */
   joins?: Bounds
   durability?: Durability
+  /** Copies, and how many must answer. */
+  levels?: Pick<Plan['params'], 'n' | 'r' | 'w'>
   /** Lowest W of the cluster and of any operation: what W = 1 acknowledges, one broken disk may lose. */
   minW?: number
   /** Sometimes clients start before the cluster has formed: their first operations may fail. */
@@ -50,7 +52,7 @@ export function drawScene(seed: string, scenario: string, wish: SceneWish): Scen
     seed,
     scenario,
     random,
-    params: drawParams(random.fork('params'), size, minW),
+    params: { ...drawParams(random.fork('params'), size, minW), ...wish.levels },
     settings,
     nodes: drawNodes(random.fork('nodes'), size, window, wish),
     links: drawLinks(random.fork('links'), isWan, wish),

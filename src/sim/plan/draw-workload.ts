@@ -14,6 +14,8 @@ export interface WorkloadWish {
   keys?: Bounds
   /** How likely each kind is; kinds that are not named do not occur. */
   kinds?: Partial<Record<OperationKind, number>>
+  /** Share of the writes that ask for one copy only; by default some runs draw levels of their own. */
+  oneCopy?: number
   /** Every operation goes to any node, so that all sides of a partition are asked. */
   spread?: boolean
 }
@@ -26,7 +28,7 @@ export function drawWorkload(scene: Scene, wish: WorkloadWish = {}): Operation[]
   const clients = betweenBounds(random, wish.clients ?? [1, 6])
   const homes = Array.from({ length: clients }, () => random.below(scene.nodes.length))
   const loyalty = wish.spread ? 0 : random.pick([0, 0.7, 1])
-  const level = drawLevels(random.fork('levels'), scene)
+  const level = drawLevels(random.fork('levels'), scene, wish)
   const ttlOf = drawTtl(random.fork('ttl'))
   return drawTimes(random.fork('times'), scene, logBetween(random, ...(wish.operations ?? [40, 300]))).map(
     (atMs, id) => {
@@ -94,12 +96,15 @@ function pickNode(random: SimRandom, { nodes }: Scene, atMs: number): number {
 }
 
 /** In some runs, operations bring their own R and W. */
-function drawLevels(random: SimRandom, { params, minW }: Scene) {
+function drawLevels(random: SimRandom, { params, minW }: Scene, { oneCopy }: WorkloadWish) {
   const share = random.chance(0.3) ? random.pick([0.2, 0.8]) : 0
   const leastW = Math.min(params.n, random.chance(0.5) ? Math.max(minW, 1) : Math.max(minW, 2))
   return {
     r: () => (random.chance(share) ? { r: random.between(1, params.n) } : {}),
-    w: () => (random.chance(share) ? { w: random.between(leastW, params.n) } : {})
+    w: () => {
+      if (oneCopy !== undefined) return random.chance(oneCopy) ? { w: 1 } : {}
+      return random.chance(share) ? { w: random.between(leastW, params.n) } : {}
+    }
   }
 }
 

@@ -50,6 +50,8 @@ function scatter(draw: FaultDraw, kinds: readonly FaultKind[], low: number, high
 }
 
 const EDITS = { get: 1, put: 1, 'blind-put': 0.3, update: 1, delete: 0.5 } as const
+/** What is there once never goes: whoever does not find it is wrong. */
+const ADDITIONS = { get: 3, put: 1, 'blind-put': 0.3, update: 0.5 } as const
 
 export const SCENARIOS: readonly Scenario[] = [
   { name: 'swarm', what: 'everything mixed, each seed with its own faults on and off (the default)', draw: drawMix },
@@ -67,23 +69,31 @@ export const SCENARIOS: readonly Scenario[] = [
     }
   })),
 
-  scripted('join', 'two to six nodes join under load, while owners and joiners crash, hang or are cut off', random => ({
-    scene: { size: [3, 11], joins: [2, 6] },
-    faults: (draw, scene) => strikeJoins(random, draw, scene)
-  })),
+  scripted('join', 'two to six nodes join under load, while owners and joiners crash, hang or are cut off', random => {
+    const isParted = random.chance(0.4)
+    const oneCopy = random.chance(isParted ? 0.7 : 0.15) ? random.pick([0.3, 0.8]) : undefined
+    return {
+      scene: { size: [3, 11], joins: [2, 6] },
+      workload: oneCopy === undefined ? {} : { oneCopy, spread: true },
+      faults(draw, scene) {
+        if (isParted) partJoins(random, draw, scene)
+        strikeJoins(random, draw, scene)
+      }
+    }
+  }),
 
   scripted('power', 'power cuts of one node or of all at once, in every durability', random => ({
-    scene: { size: [1, 7], minW: random.chance(0.75) ? 2 : 1 },
+    scene: powerScene(random),
     workload: { kinds: { get: 0.6, put: 1, 'blind-put': 0.5, update: 1, delete: 0.4, 'expiring-put': 0.2 } },
     lawless: 0.3,
     faults(draw, { nodes }) {
       for (let left = random.between(1, 4); left > 0; left--) {
-        if (random.chance(0.6)) {
-          draw.add('power-cut', { forMs: logBetween(random, 500, 8000) })
+        const atMs = random.chance(0.6) ? draw.busyTime() : draw.time()
+        if (random.chance(0.4)) {
+          draw.add('power-cut', { atMs, forMs: logBetween(random, 500, 8000) })
           continue
         }
         // The house goes dark; machines come back when each has booted. Where that is beyond the budget, few are struck.
-        const atMs = draw.time()
         for (const { name } of nodes) {
           draw.add('power-cut', { atMs: atMs + random.below(20), forMs: logBetween(random, 500, 8000), node: name })
         }
@@ -157,8 +167,7 @@ export const SCENARIOS: readonly Scenario[] = [
   })),
 
   scripted('wipe', 'nodes lose their directories and are filled again', random => ({
-    scene: { size: [3, 7], joins: random.chance(0.3) ? [1, 1] : [0, 0], minW: 2 },
-    workload: { kinds: EDITS },
+    ...wipeScript(random),
     faults(draw) {
       for (let left = random.between(1, 4); left > 0; left--) {
         draw.add('wipe', { forMs: logBetween(random, 500, 8000) })
@@ -185,6 +194,30 @@ export const SCENARIOS: readonly Scenario[] = [
     }
   }))
 ]
+
+/** Where every range has one copy, and that is synced, no other copy makes up for what a cut takes. */
+function powerScene(random: SimRandom): SceneWish {
+  if (random.chance(0.25)) return { size: [1, 5], levels: { n: 1, r: 1, w: 1 }, durability: 'disk' }
+  const durability = random.chance(0.4) ? 'disk' : undefined
+  return { size: [1, 7], minW: random.chance(0.75) ? 2 : 1, durability }
+}
+
+/** In half of the runs nothing is deleted, so that an absence is an error; in some of those, one copy answers for all. */
+function wipeScript(random: SimRandom): Script {
+  const scene: SceneWish = { size: [3, 7], joins: random.chance(0.3) ? [1, 1] : [0, 0], minW: 2 }
+  if (random.chance(0.5)) return { scene, workload: { kinds: EDITS } }
+  const levels = random.chance(0.5) ? { n: 3, r: 1, w: 3 } : undefined
+  return { scene: { ...scene, levels }, workload: { kinds: ADDITIONS, operations: [100, 300], spread: true } }
+}
+
+/** Lists change without members that are cut off, take writes that the others do not hear of, and return. */
+function partJoins(random: SimRandom, draw: FaultDraw, { nodes, settings }: Scene): void {
+  for (const { joinAtMs } of nodes) {
+    if (joinAtMs === 0 || !random.chance(0.6)) continue
+    const atMs = Math.max(0, joinAtMs - 1500) + random.between(0, 3) * settings.gossipIntervalMs
+    draw.add('partition', { atMs, forMs: logBetween(random, 2000, 15_000) })
+  }
+}
 
 /**
  * A joiner asks once nobody new has turned up for two rounds of gossip, and asks again every 200 ms: around then copies
