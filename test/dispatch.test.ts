@@ -1,8 +1,8 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LIMITS } from '../src/config.ts'
-import { type ErrorCode, isCoterieError } from '../src/errors.ts'
 import type { Request } from '../src/messages.ts'
+import { fails } from './support/fails.ts'
 import { MemoryCluster, type MemoryNode } from './support/memory-cluster.ts'
 import { bytesOf } from './support/memory-replica.ts'
 import { until } from './support/until.ts'
@@ -15,14 +15,6 @@ test.before.each(() => {
   cluster = new MemoryCluster({ n: 1, r: 1, w: 1 })
 })
 test.after.each(() => cluster.close())
-
-async function fails(code: ErrorCode, work: Promise<unknown>): Promise<void> {
-  const error = await work.then(
-    answer => answer,
-    error => error
-  )
-  assert.ok(isCoterieError(error, code), `${code} was due, not ${error}`)
-}
 
 const key = bytesOf('k')
 const rangeOfKey = async (node: MemoryNode) => ((await node.core.info('where', key)) as { range: number }).range

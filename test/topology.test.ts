@@ -161,6 +161,52 @@ test('a grant that could not be written leaves the range where it was, and the n
   assert.is((await topology.grant([{ range: 2, to: 'c' }]))[0].owner, 'c')
 })
 
+/** Of what the next start would find. */
+const mapOnDisk = (files: FakeFiles) => [...files.peek('d/ring.bin')]
+
+test('a plan that is void before its grants are written gives nothing away and writes nothing', async () => {
+  const files = new FakeFiles()
+  const topology = await topologyOf('a', files)
+  await topology.apply(founded('a'))
+  const before = mapOnDisk(files)
+  const writes = files.counts.replaceFile
+  let told = 0
+  topology.onChange(() => told++)
+  // It was valid when the grant was asked for; the write before it took its time.
+  const release = files.hold('replaceFile', /ring\.bin/)
+  const earlier = topology.grant([{ range: 1, to: 'b' }])
+  const late = topology.grant([{ range: 4, to: 'b' }], () => topology.claim(1)?.owner === 'a')
+  release()
+  assert.is((await earlier).length, 1)
+  assert.equal(await late, [])
+  assert.equal([topology.claim(4)?.owner, topology.view.owner(4), told], ['a', 'a', 1])
+  assert.is.not(mapOnDisk(files).join(), before.join(), 'the earlier one')
+  assert.is(files.counts.replaceFile, writes! + 1)
+  assert.equal(await topology.grant([{ range: 4, to: 'b' }], () => false), [])
+  assert.is(files.counts.replaceFile, writes! + 1)
+})
+
+test('a plan that becomes void while its grants are written gives nothing away, and the file says so', async () => {
+  const files = new FakeFiles()
+  const topology = await topologyOf('a', files)
+  await topology.apply(founded('a'))
+  const before = mapOnDisk(files)
+  let told = 0
+  topology.onChange(() => told++)
+  let isPlanned = true
+  const release = files.hold('replaceFile', /ring\.bin/)
+  const granting = topology.grant([{ range: 4, to: 'b' }], () => isPlanned)
+  for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
+  isPlanned = false
+  release()
+  assert.equal(await granting, [])
+  assert.equal([topology.claim(4)?.owner, topology.view.owner(4), told], ['a', 'a', 0])
+  assert.equal(mapOnDisk(files), before)
+  // A restart must not find a grant that nobody was given; the epoch is free for the next one.
+  assert.equal((await topologyOf('a', files)).claims(), topology.claims())
+  assert.equal(await topology.grant([{ range: 4, to: 'c' }]), [granted(4, 2, 'c', 'a')])
+})
+
 test('facts that arrive while a grant is written are kept, and neither write loses the other', async () => {
   const files = new FakeFiles()
   const topology = await topologyOf('a', files)

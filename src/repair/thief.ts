@@ -78,7 +78,12 @@ export class Thief {
   #plan(): void {
     const { topology, peers, clock, shareholders } = this.#parts
     const nowMs = clock.monotonicMs()
-    if (topology.version !== this.#version) for (const refusal of this.#refused.values()) refusal.forMs = 0
+    if (topology.version !== this.#version) {
+      for (const refusal of this.#refused.values()) {
+        refusal.forMs = 0
+        refusal.untilMs = Math.min(refusal.untilMs, nowMs + REFUSED_MS)
+      }
+    }
     this.#version = topology.version
     const owners = Array.from({ length: topology.params.q }, (_, range) => topology.claim(range)?.owner)
     const canGive = (peerId: string) => peers.isReachable(peerId)

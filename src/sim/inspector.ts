@@ -123,8 +123,9 @@ export class Inspector {
     const stats = (await answer) as Record<string, unknown> | undefined
     if (stats === undefined) return [`${name} does not serve`]
     const waiting = core!.topology.view.rangesHeldBy(name).filter(range => this.#orphans.has(range)).length
-    // A range that waits for an operator holds up the flips of all lists that it is on.
-    const asked = this.#orphans.size > 0 ? { rangesAskedFor: stats.rangesAskedFor } : {}
+    // A range that waits for an operator holds up the flips of all lists that it is on, and its copies go on comparing.
+    const { rangesAskedFor, transfers } = stats
+    const asked = this.#orphans.size > 0 ? { rangesAskedFor, transfers } : {}
     return Object.entries({ ...AT_REST, copiesSyncing: waiting, ...asked }).flatMap(([what, rest]) =>
       stats[what] === rest ? [] : [`${name}: ${what} is ${stats[what]}`]
     )

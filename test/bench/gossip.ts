@@ -5,7 +5,8 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { CoterieError } from '../../src/errors.ts'
-import { type Detection, type GossipScaleResult, gossipScale, LAN, WAN } from '../../src/sim/gossip/gossip-scale.ts'
+import type { Detection, GossipScaleResult } from '../../src/sim/gossip/gossip-result.ts'
+import { gossipScale, LAN, WAN } from '../../src/sim/gossip/gossip-scale.ts'
 import { machine, table } from './measure.ts'
 
 const SEED = '1'

@@ -65,7 +65,8 @@ class FakeSimulator implements Simulator {
   }
 
   #result(plan: Plan, violations: Violation[]): RunResult {
-    const findings = { settledAfterMs: 5, unsettled: [], orphans: [], keys: [], nodes: [], destroyed: [] }
+    const ring = { claims: [], handed: [] }
+    const findings = { settledAfterMs: 5, unsettled: [], orphans: [], keys: [], nodes: [], destroyed: [], ring }
     const digest = `digest-of-${plan.seed}`
     return {
       plan,

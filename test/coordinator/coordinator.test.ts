@@ -164,6 +164,25 @@ test('a full disk on one replica fails no write that the others can take', async
   }
 })
 
+test('a node whose disk is full has another member coordinate; one that was handed the write says so', async () => {
+  await cluster.startMany(3)
+  const [n0] = nodes()
+  const peer = cluster.hub.network('peer')
+  const forwarded = async () => ((await n0.core.info('stats')) as { forwarded: number }).forwarded
+  n0.files.fail('write', 'ENOSPC', { path: /ranges/, times: Number.POSITIVE_INFINITY })
+  // The first write shows that there is no room.
+  assert.is((await n0.core.store.put('k', 'first', { w: 2 })).acks, 2)
+  const before = await forwarded()
+  assert.ok((await n0.core.store.put('k', 'second', { w: 2 })).acks >= 2)
+  assert.is(await forwarded(), before + 1)
+  const direct = await failure(
+    peer.request(n0.peerId, { ...putRequest('k', 'third', 3), forwarded: true } as Request, options)
+  )
+  assert.ok(isCoterieError(direct, 'disk-full'), String(direct))
+  assert.equal((await n0.core.store.get('k')).values.map(textOf).sort(), ['first', 'second'])
+  peer.close()
+})
+
 test('a node whose ring is stale finds the new one by asking', async () => {
   await cluster.startMany(3)
   const [n0, n1, n2] = nodes()

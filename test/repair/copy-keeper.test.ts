@@ -1,7 +1,16 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { CopyStatus } from '../../src/messages.ts'
+import { Background } from '../../src/background.ts'
+import type { Peers } from '../../src/coordinator/peers.ts'
+import type { Answer, CopyStatus, Request } from '../../src/messages.ts'
+import type { Network } from '../../src/ports.ts'
+import { CopyKeeper } from '../../src/repair/copy-keeper.ts'
+import type { PreparedCopies } from '../../src/repair/prepared-copies.ts'
+import { Transfers } from '../../src/repair/transfers.ts'
+import { silentLog, systemTimers } from '../../src/runtime.ts'
+import type { Topology } from '../../src/topology.ts'
 import { MemoryCluster, type MemoryNode } from '../support/memory-cluster.ts'
+import { keysIn, openReplica, put } from '../support/memory-replica.ts'
 import { until } from '../support/until.ts'
 
 const test = suite('copy keeper')
@@ -111,3 +120,88 @@ test('a lone node with a failed file keeps what still verifies, and says so', as
 })
 
 test.run()
+
+const alone = suite('copy keeper, alone')
+
+/** A keeper on one node's replicas. The test says which ranges are its lists', which are being prepared, and what others hold. */
+async function keeperOf(ranges: number[]) {
+  const { files, replicas, copies } = await openReplica(undefined, { ranges })
+  const it = { held: ranges, prepared: [] as number[], elsewhere: 'none' as CopyStatus, list: ['me'] }
+  const topology = {
+    complete: true,
+    params: { w: 1 },
+    view: {
+      rangesHeldBy: () => it.held,
+      isMember: (range: number) => it.held.includes(range),
+      preferenceList: () => it.list
+    }
+  } as unknown as Topology
+  const peers = {
+    self: 'me',
+    isReachable: () => true,
+    call: async (_to: string, request: Request): Promise<Answer> => {
+      if (request.type !== 'copies') throw new Error(request.type)
+      return { type: 'copies', copies: request.ranges.map(range => ({ range, status: it.elsewhere })) }
+    }
+  } as unknown as Peers
+  const network = { open: () => Promise.reject(new Error('nobody is there')) } as unknown as Network
+  const prepared = { has: (range: number) => it.prepared.includes(range) } as unknown as PreparedCopies
+  const background = new Background({ log: silentLog, timers: systemTimers })
+  const ports = { timers: systemTimers, network, log: silentLog, background }
+  const keeper = new CopyKeeper({ ...ports, peers, topology, replicas, copies, prepared, transfers: new Transfers() })
+  /** One pass from beginning to end. */
+  const pass = async () => {
+    keeper.tick()
+    await until('the pass ends', () => Object.keys(background.list()).length === 0)
+  }
+  return Object.assign(it, { files, replicas, copies, keeper, pass })
+}
+
+alone('a prepared copy that becomes a member’s while a pass is under way is not frozen', async () => {
+  const it = await keeperOf([2])
+  Object.assign(it, { held: [5], prepared: [2] })
+  // The pass has looked at the ring, and waits for the disk to make another copy.
+  const release = it.files.hold('replaceFile', /copies/)
+  const passed = it.pass()
+  Object.assign(it, { held: [2, 5], prepared: [] })
+  release()
+  await passed
+  assert.is(it.copies.status(2), 'synced')
+})
+
+alone('a copy that is neither on a list nor prepared is frozen', async () => {
+  const it = await keeperOf([2])
+  it.held = []
+  it.list = ['other']
+  await it.pass()
+  assert.is(it.copies.status(2), 'frozen')
+})
+
+alone('a prepared copy whose file failed begins afresh', async () => {
+  const it = await keeperOf([2])
+  const [before, after] = keysIn(2, 2)
+  Object.assign(it, { held: [], prepared: [2] })
+  it.files.fail('write', 'EIO', { path: /ranges/ })
+  await put(it, before, 'v').catch(() => undefined)
+  assert.ok(it.replicas.isFenced(2))
+  const damages = it.replicas.damages(2)
+  await it.pass()
+  assert.is(it.replicas.isFenced(2), false)
+  assert.is(it.copies.status(2), 'syncing')
+  assert.ok(it.replicas.damages(2) > damages, 'a comparison that began with the old copy proves nothing of the new one')
+  await put(it, after, 'w')
+})
+
+alone('a frozen copy whose file failed goes once every member of the list has a synced one', async () => {
+  const it = await keeperOf([2])
+  it.files.fail('write', 'EIO', { path: /ranges/ })
+  await put(it, keysIn(2, 1)[0], 'v').catch(() => undefined)
+  Object.assign(it, { held: [], list: ['a', 'b'], elsewhere: 'syncing' })
+  await it.pass()
+  assert.is(it.copies.status(2), 'frozen')
+  it.elsewhere = 'synced'
+  await it.pass()
+  assert.is(it.copies.status(2), 'none')
+})
+
+alone.run()

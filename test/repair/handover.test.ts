@@ -4,6 +4,7 @@ import type { Answer, Request } from '../../src/messages.ts'
 import { differences, Load } from '../support/load.ts'
 import { MemoryCluster, type MemoryNode } from '../support/memory-cluster.ts'
 import { until } from '../support/until.ts'
+import { grantBy, ownerOf } from './owner.ts'
 
 const test = suite('handover and thief')
 let cluster: MemoryCluster
@@ -68,7 +69,10 @@ test('shares follow capacity, and a ring that is even stays as it is', async () 
         .map(node => ownedBy(node).length)
         .join() === '8,16,8'
   )
-  await cluster.settled().catch(() => undefined)
+  await until('nothing moves', async () => {
+    const stats = await Promise.all(nodes().map(({ core }) => core.info('stats') as Promise<Record<string, number>>))
+    return stats.every(node => node.copiesSyncing + node.copiesFrozen + node.rangesAskedFor === 0)
+  })
   const ring = nodes()[0].core.topology.claims()
   const rounds = nodes()[0].core.membership.stats().rounds
   await until('a while', () => nodes()[0].core.membership.stats().rounds > rounds + 10)
@@ -118,3 +122,113 @@ test('nothing moves to a member that is leaving or unreachable', async () => {
 })
 
 test.run()
+
+const alone = suite('handover, alone')
+const ALL_OF_8 = [0, 1, 2, 3, 4, 5, 6, 7]
+const named = (count: number) => Array.from({ length: count }, (_, i) => `m${i}`)
+
+for (const [others, isAll] of [
+  [59, true],
+  [60, false]
+] as const) {
+  alone(`of ${others + 5} members ${isAll ? 'all' : 'those whose lists change'} are told of a grant`, async () => {
+    const members = ['T', ...named(others)]
+    const it = await ownerOf('AABBFCCC', { members, unreachable: ['m7'] })
+    await it.world.run(async () => {
+      assert.is(it.ask('T', 0), 'pending')
+      await it.rest()
+    })
+    assert.is(it.topology.claim(0)?.owner, 'T')
+    const told = it.calls.filter(({ request }) => request.type === 'claims').map(({ to }) => to)
+    const concerned = ['B', 'C', 'F', 'T']
+    const expected = isAll ? [...concerned, ...members.slice(1).filter(member => member !== 'm7')] : concerned
+    assert.equal(told.sort(), expected.sort())
+  })
+}
+
+alone('a flip that is unsafe by itself is refused to every thief for good, until the ring is another one', async () => {
+  const zones = { A: 'x', B: 'x', C: 'y', D: 'y', E: 'z', F: 'z' }
+  const it = await ownerOf('ADCBAAAA', { members: ['E', 'F'], zones })
+  await it.world.run(async () => {
+    for (const thief of ['E', 'F']) {
+      assert.is(it.ask(thief, 0), 'pending', thief)
+      await it.rest()
+    }
+    for (const thief of ['E', 'F', 'E', 'F']) {
+      assert.is(it.ask(thief, 0), 'refused', thief)
+      await it.rest()
+    }
+    it.topology.invalidate()
+    for (const thief of ['E', 'F']) {
+      assert.is(it.ask(thief, 0), 'pending', thief)
+      await it.rest()
+    }
+  })
+  assert.is(it.handover.granted, 0)
+})
+
+alone('a member whose copy makes no headway is not asked at the speed of the network, nor for ever', async () => {
+  const it = await ownerOf('ABBDAEEE', { members: ['D'] })
+  it.before = (_to, request) =>
+    request.type === 'pull' ? { type: 'pulled', synced: [], keysDone: 3, keysTotal: 9 } : undefined
+  await it.world.run(async () => {
+    it.ask('D', 0)
+    assert.ok(await it.rest())
+  })
+  const pulls = it.calls.filter(({ request }) => request.type === 'pull').length
+  assert.ok(pulls > 20 && pulls <= 120, `${pulls} questions`)
+  assert.ok(it.world.nowMs >= 10_000 && it.world.nowMs < 11_000, `${it.world.nowMs} ms`)
+  assert.is(it.topology.claim(0)?.owner, 'A')
+})
+
+for (const when of ['before', 'while'] as const) {
+  alone(
+    `another owner’s flip voids a plan that would do something else by it: ${when} the grant is written`,
+    async () => {
+      // 3 → C takes D out of the list of range 0; 0 → D would then put D into it, and nobody has had D copy that range.
+      const it = await ownerOf('ABBDAEEE', { members: ['C'] })
+      const copied = new Set<string>()
+      let sealed = false
+      let landed: Promise<unknown> | undefined
+      it.before = (to, request) => {
+        if (request.type === 'seal') sealed = true
+        if (request.type !== 'pull') return undefined
+        for (const range of request.ranges) copied.add(`${to} ${range}`)
+        if (!sealed || landed !== undefined) return undefined
+        const release = when === 'while' ? it.files.hold('replaceFile', /ring/) : () => {}
+        const land = () => {
+          landed = it.topology.apply([grantBy('D', 3, 2, 'C')])
+          release()
+        }
+        if (when === 'before') land()
+        else it.world.after(5, { name: 'test', alive: true, paused: false }, 'land', land)
+        return undefined
+      }
+      let lists = ALL_OF_8.map(range => it.topology.view.preferenceList(range))
+      it.topology.onChange(changed => {
+        const after = ALL_OF_8.map(range => it.topology.view.preferenceList(range))
+        for (const { owner, range } of changed) {
+          if (owner !== 'D' || range !== 0) continue
+          for (const each of ALL_OF_8) {
+            for (const member of after[each].filter(member => !lists[each].includes(member)))
+              assert.ok(
+                copied.has(`${member} ${each}`),
+                `${member} has become a member of range ${each} without a copy`
+              )
+          }
+        }
+        lists = after
+      })
+      await it.world.run(async () => {
+        it.ask('D', 0)
+        assert.ok(await it.rest())
+        await landed
+      })
+      assert.ok(landed !== undefined)
+      assert.equal([it.topology.claim(0)?.owner, it.topology.claim(3)?.owner], ['D', 'C'])
+      assert.ok(copied.has('D 0'), 'it was planned anew, with what the ring is now')
+    }
+  )
+}
+
+alone.run()

@@ -2,11 +2,12 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LIMITS } from '../../src/config.ts'
-import { type ErrorCode, isCoterieError } from '../../src/errors.ts'
+import { isCoterieError } from '../../src/errors.ts'
 import { positionOf } from '../../src/ring/position.ts'
 import { type CausalContext, covers } from '../../src/version/causal-context.ts'
 import type { Dot } from '../../src/version/dot.ts'
 import { liveSiblings } from '../../src/version/key-state.ts'
+import { fails } from '../support/fails.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import {
   bytesOf,
@@ -23,14 +24,6 @@ import {
 import { until } from '../support/until.ts'
 
 const test = suite('replicas')
-
-async function fails(code: ErrorCode, work: Promise<unknown>): Promise<void> {
-  const error = await work.then(
-    () => undefined,
-    error => error
-  )
-  assert.ok(isCoterieError(error, code), `${code} was due, not ${error}`)
-}
 
 const rangeOf = (node: MemoryReplica, key: string) => node.replicas.rangeOf(bytesOf(key))
 const sumsAreTrue = (node: MemoryReplica) => {
@@ -99,82 +92,6 @@ test('a repeated write mints nothing, and is not acknowledged before the first i
   release()
   await Promise.all([first.stored, again.stored])
   assert.equal(await valuesOf(node, 'k'), ['v'])
-})
-
-test('a repeat of a write that could not be stored fails with it', async () => {
-  const files = new FakeFiles()
-  const node = await openReplica(files)
-  const range = rangeOf(node, 'k')
-  const release = files.hold('write')
-  files.fail('write', 'ENOSPC')
-  const once = intent('v')
-  const first = await node.replicas.write(range, bytesOf('k'), once)
-  const again = await node.replicas.write(range, bytesOf('k'), { ...once })
-  release()
-  await fails('disk-full', first.stored)
-  await fails('disk-full', again.stored)
-  assert.equal(await valuesOf(node, 'k'), [])
-})
-
-test('after a failed append the key is as before, the actor is new, and what was sent on survives a merge', async () => {
-  const files = new FakeFiles()
-  const node = await openReplica(files)
-  const before = await put(node, 'k', 'before')
-  node.replicas.sums(rangeOf(node, 'k'))
-  files.fail('write', 'ENOSPC')
-  const lost = await node.replicas.write(rangeOf(node, 'k'), bytesOf('k'), intent('sent on'))
-  await fails('disk-full', lost.stored)
-  assert.equal(await valuesOf(node, 'k'), ['before'])
-  const next = await put(node, 'k', 'next')
-  assert.is.not(next.dot.actor, before.dot.actor)
-  // Another replica took the write that failed here, and was acknowledged for it.
-  await node.replicas.merge(rangeOf(node, 'k'), bytesOf('k'), lost.bytes)
-  assert.equal(await valuesOf(node, 'k'), ['before', 'next', 'sent on'])
-  sumsAreTrue(node)
-})
-
-test('writes that are refused at once, many in one turn, never cover one another', async () => {
-  const files = new FakeFiles()
-  const node = await openReplica(files)
-  const range = rangeOf(node, 'k')
-  await put(node, 'k', 'before')
-  files.fail('write', 'EIO')
-  await fails('range-fenced', put(node, 'k', 'fences the range'))
-  const others = await openReplica()
-  const tries = Array.from({ length: 10 }, (_, i) => node.replicas.write(range, bytesOf('k'), intent(`w${i}`)))
-  let sent = 0
-  for (const outcome of await Promise.allSettled(tries)) {
-    if (outcome.status === 'rejected') continue
-    sent++
-    await outcome.value.stored.catch(() => undefined)
-    await others.replicas.merge(range, bytesOf('k'), outcome.value.bytes)
-  }
-  const found = (await valuesOf(others, 'k')).filter(value => value.startsWith('w'))
-  assert.is(found.length, sent)
-})
-
-test('a batch that fails in the middle leaves no write that another one covers', async () => {
-  const files = new FakeFiles()
-  const node = await openReplica(files)
-  const elsewhere = await openReplica()
-  const range = rangeOf(node, 'k')
-  const acked: string[] = []
-  for (let round = 0; round < 10; round++) {
-    files.fail('write', 'ENOSPC', { partialBytes: round * 7 })
-    const tries = Array.from({ length: 6 }, async (_, i) => {
-      const text = `r${round}w${i}`
-      const written = await node.replicas.write(range, bytesOf('k'), intent(text))
-      await elsewhere.replicas.merge(range, bytesOf('k'), written.bytes)
-      acked.push(text)
-      await written.stored
-    })
-    await Promise.allSettled(tries)
-    // The replica catches up with what only the other one kept.
-    const state = await stateOf(elsewhere, 'k')
-    if (state !== undefined) await node.replicas.merge(range, bytesOf('k'), state)
-  }
-  assert.equal(await valuesOf(elsewhere, 'k'), acked.sort())
-  assert.equal(await valuesOf(node, 'k'), acked)
 })
 
 test('a frozen copy takes nothing and a copy that is none holds nothing; a thawed one goes on as syncing', async () => {

@@ -57,7 +57,12 @@ export const intent = (text: string | undefined, context?: CausalContext, writeI
 })
 
 /** A write that has been stored. */
-export async function put({ replicas }: MemoryReplica, key: string, text: string | undefined, context?: CausalContext) {
+export async function put(
+  { replicas }: Pick<MemoryReplica, 'replicas'>,
+  key: string,
+  text: string | undefined,
+  context?: CausalContext
+) {
   const bytes = bytesOf(key)
   const written = await replicas.write(replicas.rangeOf(bytes), bytes, intent(text, context))
   await written.stored

@@ -1,13 +1,15 @@
 /** A run as the rules look at it: plan, history and findings, sorted by key, with what follows from the faults. */
 import { DEFAULT_SETTINGS, type NodeSettings } from '../../config.ts'
 import type { Findings, History, KeyFindings, ReadRecord, WriteRecord } from '../history.ts'
-import type { Plan } from '../plan/plan.ts'
+import type { FaultKind, Plan } from '../plan/plan.ts'
 import { KeyCase } from './key-case.ts'
 import { Losses } from './losses.ts'
 import { WallClocks } from './wall-clocks.ts'
 
 /** The client of the reads with which a run is looked at when it is over. */
 export const INSPECTOR_CLIENT = -1
+
+const ENDS_PROCESSES: readonly FaultKind[] = ['crash', 'power-cut', 'restart', 'wipe']
 
 /** Between the last read of a run and the last look at a replica. */
 const LOOKING_MS = 5000
@@ -76,6 +78,11 @@ export class Case {
   isMoving(fromMs: number, toMs: number): boolean {
     const joins = this.plan.nodes.slice(1)
     return joins.some(({ joinAtMs }) => joinAtMs <= toMs && fromMs <= joinAtMs + this.movingMs)
+  }
+
+  /** True once a fault has begun that ends processes: copies are opened and prepared anew while ranges move. */
+  isDisturbed(atMs: number): boolean {
+    return this.plan.faults.some(fault => fault.atMs <= atMs && ENDS_PROCESSES.includes(fault.kind))
   }
 
   #sortByKey(): KeyCase[] {

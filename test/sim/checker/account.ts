@@ -71,7 +71,8 @@ export class Account {
       orphans: [],
       keys: [],
       nodes: this.plan.nodes.map(({ name }) => node(name)),
-      destroyed: []
+      destroyed: [],
+      ring: { claims: [], handed: [] }
     }
   }
 

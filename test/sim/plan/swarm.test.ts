@@ -261,8 +261,8 @@ test('a plan is told in lines for people', () => {
   assert.equal(lines.slice(-5), [
     '1 operation by 1 client on 1 key, 1.5 s to 1.5 s: 1 expiring-put',
     '   1.5 s  client 0: expiring-put k3 via n1, for 500 ms, w 1',
-    '   2.0 s  partition for 500 ms: n1 | the rest',
-    '  12.4 s  power cut of n2 for 3.1 s, torn',
+    '   2.0 s  no links between n1 | the others (for 500 ms)',
+    '  12.4 s  n2 loses power, and what it had not synced, torn (for 3.1 s)',
     '  20.0 s  all faults are over; settles within 60.0 s'
   ])
   for (const plan of swarm.slice(0, 500)) {

@@ -1,0 +1,86 @@
+/** The owner's side of a movement alone: a real `Handover` and `Topology`, members that answer as a test says, virtual time. */
+import { Background } from '../../src/background.ts'
+import { type Claim, grantMessage } from '../../src/claim.ts'
+import type { Peers } from '../../src/coordinator/peers.ts'
+import { CoterieError } from '../../src/errors.ts'
+import type { Answer, Request } from '../../src/messages.ts'
+import { Handover } from '../../src/repair/handover.ts'
+import { silentLog } from '../../src/runtime.ts'
+import { Topology } from '../../src/topology.ts'
+import { FakeFiles } from '../support/fake-files.ts'
+import { fakeSigner } from '../support/fake-signer.ts'
+import { virtualTime } from '../support/virtual-time.ts'
+
+const CLUSTER_ID = 'c'.repeat(32)
+const ROUND_TRIP_MS = 1
+
+export interface OwnerOptions {
+  /** Known members that own nothing. */
+  members?: string[]
+  zones?: Record<string, string>
+  unreachable?: string[]
+}
+
+/**
+ * Node A of a ring such as `ABBDAEEE`, a letter a range, N = 3. Members have copies of all they are asked for at once,
+ * unless `before` answers in their place; it is told of every call.
+ */
+export async function ownerOf(ring: string, options: OwnerOptions = {}) {
+  const { world, clock, timers } = virtualTime()
+  const files = new FakeFiles()
+  await files.makeDir('d')
+  const topology = new Topology(
+    { files, signer: fakeSigner('A'), log: silentLog },
+    {
+      dir: 'd',
+      params: { clusterId: CLUSTER_ID, name: 't', q: ring.length, n: 3, r: 2, w: 2 },
+      zoneOf: peerId => options.zones?.[peerId] ?? ''
+    }
+  )
+  await topology.open()
+  await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
+  const calls: { to: string; request: Request }[] = []
+  const it = { before: (_to: string, _request: Request): Answer | undefined => undefined }
+  const isReachable = (peerId: string) => !options.unreachable?.includes(peerId)
+  const peers = {
+    self: 'A',
+    isReachable,
+    byHealth: (peerIds: readonly string[]) => [...peerIds],
+    call: async (to: string, request: Request): Promise<Answer> => {
+      if (to !== 'A') await timers.sleep(ROUND_TRIP_MS)
+      calls.push({ to, request })
+      if (!isReachable(to)) throw new CoterieError('unreachable', to)
+      return it.before(to, request) ?? answerTo(request)
+    }
+  } as unknown as Peers
+  const background = new Background({ log: silentLog, timers })
+  const members = [...new Set([...ring]), ...(options.members ?? [])]
+  const handover = new Handover(
+    { clock, timers, log: silentLog, background, peers, topology, mayOwn: () => true, members: () => members },
+    { leaseMs: 30_000 }
+  )
+  /** Until nothing is under way any more. */
+  const rest = () => world.until(() => Object.keys(background.list()).length === 0, 60_000, ROUND_TRIP_MS)
+  const ask = (thief: string, range: number) => {
+    const { granted, pending, refused } = handover.ask(thief, [range]) as Extract<Answer, { type: 'asked' }>
+    return granted.length > 0 ? 'granted' : pending.length > 0 ? 'pending' : refused.length > 0 ? 'refused' : 'nothing'
+  }
+  return Object.assign(it, { world, files, topology, handover, calls, ask, rest })
+}
+
+function answerTo(request: Request): Answer {
+  switch (request.type) {
+    case 'copies':
+      return { type: 'copies', copies: request.ranges.map(range => ({ range, status: 'synced' })) }
+    case 'pull':
+      return { type: 'pulled', synced: request.ranges, keysDone: 0, keysTotal: 0 }
+    default:
+      return { type: 'ok' }
+  }
+}
+
+/** What another owner grants. */
+export function grantBy(by: string, range: number, epoch: number, owner: string): Claim {
+  const claim = { range, epoch, owner }
+  return { ...claim, grant: { by, signature: fakeSigner(by).sign(grantMessage(CLUSTER_ID, claim)) } }
+}

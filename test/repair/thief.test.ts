@@ -1,0 +1,95 @@
+/** The thief alone: an owner that answers as the test says, on virtual time. */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Background } from '../../src/background.ts'
+import { type Claim, grantMessage } from '../../src/claim.ts'
+import type { Peers } from '../../src/coordinator/peers.ts'
+import type { Answer, Request } from '../../src/messages.ts'
+import { Thief } from '../../src/repair/thief.ts'
+import { silentLog } from '../../src/runtime.ts'
+import { Topology } from '../../src/topology.ts'
+import { FakeFiles } from '../support/fake-files.ts'
+import { fakeSigner } from '../support/fake-signer.ts'
+import { virtualTime } from '../support/virtual-time.ts'
+
+const test = suite('thief')
+const PARAMS = { clusterId: 'c'.repeat(32), name: 't', q: 2, n: 1, r: 1, w: 1 }
+const TICK_MS = 100
+/** Until an owner is asked again at the latest: a tick, and the poll of a range that it has been asked for meanwhile. */
+const SLACK_MS = 500
+
+/** `owner` has both ranges; the thief wants one of them. `refuses` says which the owner keeps. */
+async function world(refuses: (range: number) => boolean) {
+  const { world, clock, timers } = virtualTime()
+  const files = new FakeFiles()
+  await files.makeDir('d')
+  const topology = new Topology(
+    { files, signer: fakeSigner('thief'), log: silentLog },
+    { dir: 'd', params: PARAMS, zoneOf: () => '' }
+  )
+  await topology.open()
+  await topology.apply([0, 1].map(range => ({ range, epoch: 1, owner: 'owner' })))
+  const asks: { atMs: number; range: number }[] = []
+  const grant = (range: number): Claim => {
+    const claim = { range, epoch: 2, owner: 'thief' }
+    const signature = fakeSigner('owner').sign(grantMessage(PARAMS.clusterId, claim))
+    return { ...claim, grant: { by: 'owner', signature } }
+  }
+  const peers = {
+    self: 'thief',
+    isReachable: () => true,
+    call: async (_to: string, request: Request): Promise<Answer> => {
+      if (request.type !== 'ask') throw new Error(request.type)
+      for (const range of request.ranges) asks.push({ atMs: clock.monotonicMs(), range })
+      const refused = request.ranges.filter(refuses)
+      const granted = request.ranges.filter(range => !refuses(range)).map(grant)
+      return { type: 'asked', granted, pending: [], refused }
+    }
+  } as unknown as Peers
+  const background = new Background({ log: silentLog, timers })
+  const shareholders = () => ['owner', 'thief'].map(peerId => ({ peerId, capacity: 1, zone: '' }))
+  const parts = { clock, timers, log: silentLog, background, peers, topology, shareholders }
+  const thief = new Thief(parts, { settleMs: 0 })
+  const live = async (ms: number) => {
+    for (const endMs = world.nowMs + ms; world.nowMs < endMs; await world.sleep(TICK_MS)) thief.tick()
+  }
+  /** Milliseconds between the asks for a range, from `fromMs` on. */
+  const gaps = (range: number, fromMs = 0) => {
+    const times = asks.filter(ask => ask.range === range && ask.atMs >= fromMs).map(({ atMs }) => atMs)
+    return times.slice(1).map((atMs, i) => atMs - times[i])
+  }
+  return { world, topology, thief, live, gaps }
+}
+
+function mustBe(gaps: number[], seconds: number[]): void {
+  const text = `${gaps} ms, where ${seconds} s were due`
+  assert.ok(gaps.length >= seconds.length, text)
+  seconds.forEach((due, i) => void assert.ok(gaps[i] >= due * 1000 && gaps[i] <= due * 1000 + SLACK_MS, text))
+}
+
+test('a range that was refused is left alone twice as long each time, up to five minutes', async () => {
+  const it = await world(() => true)
+  await it.world.run(() => it.live(20 * 60_000))
+  for (const range of [0, 1]) mustBe(it.gaps(range), [5, 10, 20, 40, 80, 160, 300, 300])
+})
+
+test('when the ring has changed, it is left alone for a short time again', async () => {
+  const it = await world(() => true)
+  await it.world.run(async () => {
+    await it.live(60_000)
+    it.topology.invalidate()
+    const changedMs = it.world.nowMs
+    await it.live(5 * 60_000)
+    // What has been begun is waited for; from then on it is 5 s, then twice as long each time.
+    for (const range of [0, 1]) mustBe(it.gaps(range, changedMs), [5, 10, 20, 40])
+  })
+})
+
+test('one range that is refused does not keep the thief from another one', async () => {
+  const it = await world(range => range === 0)
+  await it.world.run(() => it.live(30_000))
+  assert.is(it.topology.claim(1)?.owner, 'thief')
+  assert.is(it.thief.pending, 0)
+})
+
+test.run()

@@ -1,0 +1,81 @@
+/** What the ring must never do while a run is on. */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { ClaimSeen, ListChange } from '../../../src/sim/history.ts'
+import { Account } from './account.ts'
+
+const test = suite('sim/checker: ring')
+
+const claim = (words: Partial<ClaimSeen>): ClaimSeen => ({
+  range: 3,
+  epoch: 2,
+  owner: 'n1',
+  by: 'n0',
+  node: 'n0',
+  atMs: 1000,
+  ...words
+})
+
+function seen(claims: Partial<ClaimSeen>[], account = new Account()): Account {
+  account.findings.ring.claims.push(...claims.map(claim))
+  return account
+}
+
+function handed(...lists: Pick<ListChange, 'before' | 'after'>[]): string[] {
+  const account = new Account()
+  account.findings.ring.handed.push({
+    node: 'n0',
+    atMs: 1000,
+    flips: [{ range: 5, to: 'n4' }],
+    lists: lists.map((list, range) => ({ range, ...list }))
+  })
+  return account.check().map(({ rule, message }) => `${rule}: ${message}`)
+}
+
+test('two-grants: one owner for each range and epoch', () => {
+  assert.equal(seen([{}, { range: 4, owner: 'n2' }, { epoch: 3, owner: 'n2', by: 'n1' }]).broken(), [])
+  assert.equal(
+    seen([{}, { owner: 'n2', node: 'n2', atMs: 2500 }])
+      .check()
+      .map(({ rule, message }) => `${rule}: ${message}`),
+    [
+      'two-grants: range 3 has two owners at epoch 2: n1 by grant of n0, first seen on n0 at 1.000 s; n2 by grant of n0, first seen on n2 at 2.500 s'
+    ]
+  )
+})
+
+test('two-grants: who lost its directory in between may not know of the first', () => {
+  const two = [{ atMs: 1000 }, { owner: 'n2', atMs: 2000 }]
+  assert.equal(seen(two, new Account().wipe('n0', 1500)).broken(), [])
+  assert.equal(seen(two, new Account().wipe('n0', 2500)).broken(), ['two-grants'])
+  assert.equal(seen(two, new Account().wipe('n1', 1500)).broken(), ['two-grants'])
+  assert.equal(seen(two, new Account().cut('n0', 1500)).broken(), ['two-grants'], 'the map was synced')
+  assert.equal(seen([...two, { owner: 'n4', atMs: 1200 }], new Account().wipe('n0', 1500)).broken(), ['two-grants'])
+})
+
+test('two-grants: what two owners give away is not reported again', () => {
+  const claims = [
+    { owner: 'n1' },
+    { owner: 'n2', atMs: 2000 },
+    { epoch: 3, owner: 'n0', by: 'n1' },
+    { epoch: 3, owner: 'n4', by: 'n2' }
+  ]
+  assert.is(seen(claims).check().length, 1)
+  assert.equal(seen(claims, new Account().wipe('n0', 1500)).broken(), [])
+  assert.equal(seen(claims.slice(2)).broken(), ['two-grants'])
+})
+
+test('two-members-flipped: of each list one member at most, at once', () => {
+  const before = ['n0', 'n1', 'n2']
+  assert.equal(handed(), [])
+  assert.equal(handed({ before, after: ['n4', 'n1', 'n2'] }, { before, after: ['n0', 'n1', 'n4'] }), [])
+  assert.equal(handed({ before, after: ['n2', 'n0', 'n1'] }), [], 'the order alone')
+  assert.equal(handed({ before, after: ['n0', 'n1'] }, { before: ['n0', 'n1'], after: before }), [])
+  assert.equal(handed({ before, after: before }, { before, after: ['n4', 'n5', 'n2'] }), [
+    'two-members-flipped: n0 gave 5 to n4 at 1.000 s: the list of range 1 was n0 n1 n2, and is n4 n5 n2'
+  ])
+  assert.is(handed({ before, after: ['n0'] }).length, 1)
+  assert.is(handed({ before: ['n0'], after: before }).length, 1)
+})
+
+test.run()

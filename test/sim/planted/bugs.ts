@@ -1,0 +1,12 @@
+/**
+ * Faults of one line, of the kind that real systems had, each planted into the source of one module when a process loads
+ * it (`planting.ts`): the simulator must catch every one of them.
+ */
+import type { Bug } from './bug.ts'
+import { DISK_BUGS } from './disk-bugs.ts'
+import { FOUND_BUGS } from './found-bugs.ts'
+import { QUORUM_BUGS } from './quorum-bugs.ts'
+import { RING_BUGS } from './ring-bugs.ts'
+import { VERSION_BUGS } from './version-bugs.ts'
+
+export const BUGS: readonly Bug[] = [...DISK_BUGS, ...VERSION_BUGS, ...QUORUM_BUGS, ...RING_BUGS, ...FOUND_BUGS]

@@ -1,0 +1,57 @@
+/** Bugs of what a node keeps on its disk. */
+import type { Bug } from './bug.ts'
+
+export const DISK_BUGS: readonly Bug[] = [
+  {
+    name: 'no-sync-before-ack',
+    what: 'acknowledges in disk mode what it has not synced',
+    seenIn: 'Elasticsearch before 2.0 (translog synced every 5 s)',
+    file: 'src/storage/log-writer.ts',
+    find: "if (this.#init.durability === 'disk') await this.sync()",
+    replace: '',
+    scenarios: ['power']
+  },
+  {
+    name: 'file-name-not-synced',
+    what: 'syncs a new range file, but not the directory that names it',
+    seenIn: 'several systems in "All File Systems Are Not Created Equal" (OSDI 2014)',
+    file: 'src/storage/log-writer.ts',
+    find: 'if (!this.#entrySynced) await this.#dirSync.sync(this.#entry)',
+    replace: '',
+    scenarios: ['power']
+  },
+  {
+    name: 'checksum-not-checked',
+    what: 'reads records without checking the value',
+    seenIn: 'Redis: rotten values reach clients ("Redundancy Does Not Imply Fault Tolerance", FAST 2017)',
+    file: 'src/storage/record.ts',
+    find: 'if (crc32(value) !== head.valueCrc)',
+    replace: 'if (value.length !== head.valueLength)',
+    scenarios: ['disk']
+  },
+  {
+    name: 'misdirected-write-accepted',
+    what: 'takes a record for good that belongs to another file',
+    seenIn: 'the fault itself: "An Analysis of Data Corruption in the Storage Stack" (FAST 2008)',
+    file: 'src/storage/record.ts',
+    find: "if (view.getUint32(12, true) !== fileId32) return 'the record belongs to another file'",
+    replace: '',
+    scenarios: ['disk']
+  },
+  {
+    name: 'refused-append-keeps-its-place',
+    what: 'counts what a full disk has refused into the offsets of later records',
+    file: 'src/storage/log-writer.ts',
+    find: 'for (const append of refused) this.#tail -= append.bytes',
+    replace: '',
+    scenarios: ['disk', 'swarm']
+  },
+  {
+    name: 'refused-append-stays-in-index',
+    what: 'leaves the index pointing at a record that a full disk has refused',
+    file: 'src/storage/range-log.ts',
+    find: 'if (replaced) this.#index.replace(hi, lo, offset, replaced)',
+    replace: 'if (replaced) void previous',
+    scenarios: ['disk', 'swarm']
+  }
+]

@@ -1,0 +1,69 @@
+/** Bugs that the simulator found in this code, each put back by one line: what has been mended stays mended. */
+import type { Bug } from './bug.ts'
+
+export const FOUND_BUGS: readonly Bug[] = [
+  {
+    name: 'failed-write-never-made-up-for',
+    what: 'a small file whose last write failed is not written again: once full, a disk wedges its node for good',
+    file: 'src/whole-file.ts',
+    find: 'return this.#behind && this.#pending === undefined ? this.write() : this.#last',
+    replace: 'return this.#last',
+    scenarios: ['disk', 'swarm']
+  },
+  {
+    name: 'stale-pass-freezes-a-granted-copy',
+    what: 'the keeper goes by the ring that its pass began with, and freezes a copy that has been granted since',
+    file: 'src/repair/copy-keeper.ts',
+    find: 'const isOurs = (range: number) => topology.view.isMember(range, peers.self)',
+    replace: 'const isOurs = (range: number) => held.includes(range)',
+    scenarios: ['join', 'swarm']
+  },
+  {
+    name: 'late-pull-prepares-again',
+    what: 'a pull that comes after the grant makes a preparation of what is a member’s copy by now',
+    file: 'src/repair/prepared-copies.ts',
+    find: 'const wanted = ranges.filter(range => !this.#isMember(range))',
+    replace: 'const wanted = ranges',
+    scenarios: ['hot-key', 'swarm', 'join']
+  },
+  {
+    name: 'unsafe-flips-forgotten',
+    what: 'an owner remembers only the last refusal: two thieves of one range make it plan the same unsafe flips for ever',
+    file: 'src/repair/handover.ts',
+    find: 'if (this.#unsafe.version !== version) this.#unsafe',
+    replace: 'this.#unsafe',
+    scenarios: ['swarm', 'join']
+  },
+  {
+    name: 'plan-outlives-its-ring',
+    what: 'a grant is signed though another owner’s flip has changed what it does: a member enters a list unprepared',
+    file: 'src/repair/handover.ts',
+    find: 'const planned = () => this.#unchanged(flips, effects)',
+    replace: 'const planned = () => true',
+    scenarios: ['join']
+  },
+  {
+    name: 'grants-told-to-few',
+    what: 'only members of changed lists hear of a grant at once: others go on reading by lists that have moved on',
+    file: 'src/repair/handover.ts',
+    find: 'others.length <= TELL_ALL',
+    replace: 'others.length < 0',
+    scenarios: ['swarm', 'join', 'calm']
+  },
+  {
+    name: 'full-disk-draws-actors',
+    what: 'each write that a full disk refuses has left the node under an actor of its own: contexts grow without bound',
+    file: 'src/replica/replicas.ts',
+    find: 'if (this.#full) await appended',
+    replace: '',
+    scenarios: ['disk']
+  },
+  {
+    name: 'fenced-preparation-stays',
+    what: 'a prepared copy whose file failed is never made anew: the range cannot be handed over',
+    file: 'src/repair/copy-keeper.ts',
+    find: 'await this.#remakeFenced(copies.ranges().filter(range => prepared.has(range)))',
+    replace: '',
+    scenarios: ['disk', 'join']
+  }
+]
