@@ -1,39 +1,29 @@
 /** The real clock, timers, random and log: the only file of `src` (besides `cli/`) that touches them. */
 import { randomBytes } from 'node:crypto'
-import type { Clock, Log, Random, Timers } from './ports.ts'
+import type { Clock, Log, Random, Timer, Timers } from './ports.ts'
+import { sleepOn } from './sleep.ts'
 
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now()
 }
 
+/** Never keeps a process alive by itself. */
+function after(delayMs: number, fn: () => void): Timer {
+  const timer = setTimeout(fn, delayMs)
+  timer.unref()
+  return { cancel: () => clearTimeout(timer) }
+}
+
 export const systemTimers: Timers = {
-  after(delayMs, fn) {
-    const timer = setTimeout(fn, delayMs)
-    timer.unref()
-    return { cancel: () => clearTimeout(timer) }
-  },
+  after,
   soon(fn) {
     process.nextTick(fn)
   },
   afterIo(fn) {
     setImmediate(fn)
   },
-  sleep(delayMs, signal) {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      const onAbort = () => {
-        clearTimeout(timer)
-        reject(signal?.reason)
-      }
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', onAbort)
-        resolve()
-      }, delayMs)
-      timer.unref()
-      signal?.addEventListener('abort', onAbort, { once: true })
-    })
-  }
+  sleep: sleepOn(after)
 }
 
 /** Keeps the process from ending while it only waits for timers, until the returned function is called. */

@@ -14,7 +14,7 @@ export class CopyTable {
   readonly #file: WholeFile
   readonly #status = new Map<number, Exclude<CopyStatus, 'none'>>()
   readonly #listeners = new Set<(range: number, status: CopyStatus) => void>()
-  #filed: number[] = []
+  #filed = new Set<number>()
 
   constructor({ files }: { files: FileIo }, { dir }: { dir: string }) {
     this.#files = files
@@ -28,7 +28,7 @@ export class CopyTable {
     const bytes = await this.#files.readFile(this.#file.path)
     if (bytes === undefined) return
     const { synced, filed } = readTable(bytes)
-    this.#filed = rangesOnDisk.filter(range => filed.has(range))
+    this.#filed = new Set(rangesOnDisk.filter(range => filed.has(range)))
     for (const range of synced) {
       if (range >= q) continue
       // Files are made by the first write, so a synced copy that never had one is empty; one that has lost it is not.
@@ -41,9 +41,9 @@ export class CopyTable {
    * never synced may go with what was in it, as the tail of one may: what `os` and `interval` say they lose.
    */
   noteFiles(present: number[], lasts: (range: number) => boolean): void {
-    const ranges = present.filter(range => this.#filed.includes(range) || lasts(range))
-    if (ranges.length === this.#filed.length && ranges.every((range, i) => range === this.#filed[i])) return
-    this.#filed = ranges
+    const ranges = present.filter(range => this.#filed.has(range) || lasts(range))
+    if (ranges.length === this.#filed.size && ranges.every(range => this.#filed.has(range))) return
+    this.#filed = new Set(ranges)
     void this.#file.write()
   }
 
@@ -79,7 +79,7 @@ export class CopyTable {
 
   #encode(): Uint8Array {
     const synced = this.withStatus('synced').sort((a, b) => a - b)
-    return new TextEncoder().encode(`${JSON.stringify({ synced, filed: this.#filed })}\n`)
+    return new TextEncoder().encode(`${JSON.stringify({ synced, filed: [...this.#filed] })}\n`)
   }
 }
 

@@ -47,7 +47,7 @@ export class Adversary {
   }
 
   /** Gossips the first record that `victim` was heard with. */
-  replay(_from: string, victim: string): void {
+  replay(victim: string): void {
     const old = this.#oldest.get(victim)
     this.#tellAll(old === undefined ? [] : [old])
   }
@@ -100,7 +100,7 @@ export class Adversary {
 
   #attached(): SimPort {
     const { world, network } = this.#cluster
-    this.#port ??= network.attach(new SimProcess(world, NAME, { skewMs: 0, drift: 0 }), {
+    this.#port ??= network.attach(new SimProcess(world, NAME), {
       peerId: NAME,
       role: 'node',
       wanted: () => []

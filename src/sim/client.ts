@@ -41,7 +41,7 @@ export class SimClient {
   constructor(init: ClientInit) {
     const { world, network, name } = init
     this.#init = init
-    this.#process = new SimProcess(world, name, { skewMs: 0, drift: 0 })
+    this.#process = new SimProcess(world, name)
     this.#port = network.attach(this.#process, { peerId: name, role: 'client', wanted: () => [] })
     this.#random = world.random.fork(`client ${name}`)
   }

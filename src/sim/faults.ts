@@ -142,7 +142,7 @@ export class Faults {
         this.#adversary.forge(fault.from, fault.victim)
         return
       case 'replay-record':
-        this.#adversary.replay(fault.from, fault.victim)
+        this.#adversary.replay(fault.victim)
         return
     }
   }

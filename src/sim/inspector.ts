@@ -2,7 +2,7 @@
 import { DEFAULT_SETTINGS } from '../config.ts'
 import { asCoterieError, type CoterieError } from '../errors.ts'
 import type { MemberStatus } from '../membership/member-record.ts'
-import { positionOf, rangeOf } from '../ring/position.ts'
+import { rangeOfKey } from '../store-requests.ts'
 import { decodeState } from '../version/codec.ts'
 import { formatDot } from '../version/dot.ts'
 import type { KeyState } from '../version/key-state.ts'
@@ -35,7 +35,7 @@ export class Inspector {
     this.#destroyed = destroyed
     const { world, network } = cluster
     this.#cluster = cluster
-    this.#port = network.attach(new SimProcess(world, NAME, { skewMs: 0, drift: 0 }), {
+    this.#port = network.attach(new SimProcess(world, NAME), {
       peerId: NAME,
       role: 'node',
       wanted: () => []
@@ -102,7 +102,7 @@ export class Inspector {
   #isClusterLost(): boolean {
     const machines = this.#cluster.joined
     const lost = this.#destroyed() && machines.every(({ core }) => core !== undefined && !core.ready)
-    if (lost) this.#orphans = new Set(Array.from({ length: this.#cluster.params.q }, (_, range) => range))
+    if (lost) this.#orphans = new Set(this.#allRanges)
     return lost
   }
 
@@ -137,7 +137,7 @@ export class Inspector {
    */
   async #findOrphans(): Promise<void> {
     if (!this.#destroyed()) return
-    const all = Array.from({ length: this.#cluster.params.q }, (_, range) => range)
+    const all = this.#allRanges
     const synced = new Set<number>()
     for (const { name } of this.#cluster.joined) {
       const copies = await this.#port.request(name, { type: 'copies', ranges: all }, { timeoutMs: TIMEOUT_MS }).then(
@@ -199,8 +199,12 @@ export class Inspector {
     }
   }
 
+  get #allRanges(): number[] {
+    return Array.from({ length: this.#cluster.params.q }, (_, range) => range)
+  }
+
   #rangeOf(key: string): number {
-    return rangeOf(positionOf(Buffer.from(key)), this.#cluster.params.q)
+    return rangeOfKey(Buffer.from(key), this.#cluster.params.q)
   }
 }
 

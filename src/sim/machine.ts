@@ -62,22 +62,9 @@ export class Machine {
     return this.#boots
   }
 
-  /** True once its core has started and until it is killed. */
-  get running(): boolean {
-    return this.#core !== undefined && this.#process?.alive === true
-  }
-
-  get poweredOn(): boolean {
-    return this.#power
-  }
-
-  get paused(): boolean {
-    return this.#process?.paused === true
-  }
-
   /** Undefined while it is down or starting. */
   get core(): Core | undefined {
-    return this.running ? this.#core : undefined
+    return this.#process?.alive ? this.#core : undefined
   }
 
   get process(): SimProcess | undefined {

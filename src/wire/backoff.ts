@@ -9,12 +9,14 @@ const JITTER = 0.25
 export class Backoff {
   readonly #clock: Clock
   readonly #random: Random
+  readonly #longestMs: number
   #failures = 0
   #nextMs = Number.NEGATIVE_INFINITY
 
-  constructor({ clock, random }: { clock: Clock; random: Random }) {
+  constructor({ clock, random }: { clock: Clock; random: Random }, longestMs = LONGEST_DELAY_MS) {
     this.#clock = clock
     this.#random = random
+    this.#longestMs = longestMs
   }
 
   get failures(): number {
@@ -27,7 +29,7 @@ export class Backoff {
   }
 
   failed(): void {
-    const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(this.#failures, 16))
+    const delayMs = Math.min(this.#longestMs, FIRST_DELAY_MS * 2 ** Math.min(this.#failures, 16))
     this.#failures++
     this.#nextMs = this.#clock.monotonicMs() + delayMs * (1 - JITTER + 2 * JITTER * this.#random.float())
   }

@@ -11,6 +11,7 @@ import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/inter
 import { CoterieError, isCoterieError } from '../errors.ts'
 import type { Duplex } from '../ports.ts'
 import { FrameReader, frameOf, MAX_MESSAGE_BYTES } from './framing.ts'
+import { type Source, type SourceIterator, sinkAll } from './sink.ts'
 import { brokenStream, bytesOf, drained, setPaused } from './streams.ts'
 
 export function duplexOf(stream: Stream, maxMessageBytes: number = MAX_MESSAGE_BYTES): Duplex {
@@ -106,25 +107,13 @@ export class FramedStream {
     if (this.#ignored) this.abort(nobodyReads())
   }
 
-  /** Writes every message and ends. When the stream breaks, gives `source` up; when `source` throws, gives the stream up. */
-  async writeAll(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
-    const iterator =
-      Symbol.asyncIterator in source
-        ? source[Symbol.asyncIterator]()
-        : (source[Symbol.iterator]() as Iterator<Uint8Array>)
-    try {
-      for (let next = await this.#nextOf(iterator); !next.done; next = await this.#nextOf(iterator)) {
-        await this.write(next.value)
-      }
-      await this.end()
-    } catch (error) {
-      this.abort(error as Error)
-      // Not awaited: a generator that is stuck in its own await returns only when that is over.
-      Promise.resolve(iterator.return?.()).catch(() => {
-        // The error that ended the pipeline is thrown below; a second one from the clean-up adds nothing.
-      })
-      throw error
-    }
+  writeAll(source: Source): Promise<void> {
+    return sinkAll(source, {
+      next: iterator => this.#nextOf(iterator),
+      write: message => this.write(message),
+      end: () => this.end(),
+      abort: reason => this.abort(reason)
+    })
   }
 
   abort(reason: Error): void {
@@ -189,7 +178,7 @@ export class FramedStream {
   }
 
   /** The next item to send, or the stream's end, whichever comes first. */
-  #nextOf(iterator: Iterator<Uint8Array> | AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
+  #nextOf(iterator: SourceIterator): Promise<IteratorResult<Uint8Array>> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#failure ?? brokenStream(this.#stream))
       this.#rejectNext = reject

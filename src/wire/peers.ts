@@ -51,7 +51,6 @@ interface Seed {
   backoff: Backoff
   /** It has answered once. */
   done: boolean
-  isSelf: boolean
   dialing: boolean
   loggedMs: number
 }
@@ -72,12 +71,12 @@ export class Peers {
   constructor(init: PeersInit) {
     this.#init = init
     this.#dialer = new Dialer(init)
-    for (const seed of init.seeds) parseAddress(seed)
-    this.#seeds = [...new Set(init.seeds)].map(address => ({
+    // A seed list may be the same for all nodes, and name this one.
+    const isOther = (seed: string) => peerIdIn(parseAddress(seed)) !== init.components.peerId.toString()
+    this.#seeds = [...new Set(init.seeds)].filter(isOther).map(address => ({
       address,
       backoff: new Backoff(init),
       done: false,
-      isSelf: false,
       dialing: false,
       loggedMs: Number.NEGATIVE_INFINITY
     }))
@@ -202,8 +201,8 @@ export class Peers {
     // A seed that has answered is dialled again by whoever lost it before it had told of any member.
     const alone = wanted.length === 0 && this.#init.admission.nodes().length === 0
     for (const seed of this.#seeds) {
-      const due = !seed.done || (alone && !seed.isSelf)
-      if (due && !seed.dialing && seed.backoff.waitMs === 0 && this.#dials < MAX_DIALS) void this.#trySeed(seed)
+      if ((alone || !seed.done) && !seed.dialing && seed.backoff.waitMs === 0 && this.#dials < MAX_DIALS)
+        void this.#trySeed(seed)
     }
     if (wanted.length <= FULL_MESH) for (const peerId of wanted) this.#tryMember(peerId)
     for (const [peerId, hint] of this.#hinted) this.#tryHint(peerId, hint)
@@ -233,12 +232,7 @@ export class Peers {
   }
 
   async #trySeed(seed: Seed): Promise<void> {
-    const { log, clock, components } = this.#init
-    if (peerIdIn(parseAddress(seed.address)) === components.peerId.toString()) {
-      seed.done = true
-      seed.isSelf = true
-      return
-    }
+    const { log, clock } = this.#init
     seed.dialing = true
     try {
       const peerId = await this.dialAddress(seed.address)

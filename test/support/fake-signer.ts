@@ -1,23 +1,9 @@
 /** Signers for tests: a cheap one whose signature is a keyed digest, and a real Ed25519 one. */
-import { createHash, createPrivateKey, createPublicKey, hash, sign, verify } from 'node:crypto'
+import { createPrivateKey, createPublicKey, hash, sign, verify } from 'node:crypto'
 import type { Signer } from '../../src/ports.ts'
 
-/**
- * Deterministic; unforgeable only by convention. Every fake signer verifies every other's signature. Peer ids are any
- * text.
- */
-export function fakeSigner(peerId: string): Signer {
-  return {
-    peerId,
-    sign: message => fakeSignature(peerId, message),
-    verify: (by, message, signature) => Buffer.compare(fakeSignature(by, message), signature) === 0
-  }
-}
-
-function fakeSignature(peerId: string, message: Uint8Array): Uint8Array {
-  const digest = createHash('sha256').update(`fake-signer|${peerId}|`).update(message).digest()
-  return new Uint8Array([...digest, ...digest])
-}
+/** Every fake signer verifies every other's signature; peer ids are any text. */
+export { simSigner as fakeSigner } from '../../src/sim/signer.ts'
 
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 /** Protobuf header of an Ed25519 public key inside an identity multihash, as libp2p peer ids carry it. */

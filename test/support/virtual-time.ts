@@ -7,6 +7,6 @@ import { World } from '../../src/sim/world/world.ts'
 /** Whatever uses the clock and the timers has to run inside of `world.run`. */
 export function virtualTime() {
   const world = new World(new SimRandom('a test'), new EventLog())
-  const { clock, timers } = new SimProcess(world, 'node', { skewMs: 0, drift: 0 })
+  const { clock, timers } = new SimProcess(world, 'node')
   return { world, clock, timers }
 }

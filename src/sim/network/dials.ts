@@ -3,6 +3,7 @@
  * backoff, as `wire/peers.ts` does on libp2p.
  */
 import { CoterieError } from '../../errors.ts'
+import { Backoff } from '../../wire/backoff.ts'
 import { FULL_MESH } from '../../wire/peers.ts'
 import type { SimRandom } from '../world/random.ts'
 import type { Cancellable } from '../world/world.ts'
@@ -19,10 +20,8 @@ const LARGE_LOOP_MS = 10_000
 const DIAL_TIMEOUT_MS = 3000
 /** Dials that the loop has under way at once. */
 const MAX_DIALS = 16
-/** As `wire/backoff.ts`, but for the longest: the end of a run waits for everybody to find everybody. */
-const FIRST_DELAY_MS = 500
+/** Shorter than on the wire: the end of a run waits for everybody to find everybody. */
 const LONGEST_DELAY_MS = 4000
-const JITTER = 0.25
 
 export interface DialsInit {
   host: Target
@@ -47,16 +46,16 @@ interface Dial {
   reject(error: CoterieError): void
 }
 
-interface Backoff {
-  failures: number
-  nextMs: number
+interface Failed {
+  backoff: Backoff
+  /** The last time. */
   why: string
 }
 
 export class Dials {
   readonly #init: DialsInit
   readonly #dials = new Map<string, Dial>()
-  readonly #backoffs = new Map<string, Backoff>()
+  readonly #failed = new Map<string, Failed>()
   #stopped = false
   /** More peers are wanted than anybody stays connected to. */
   #large = false
@@ -73,7 +72,7 @@ export class Dials {
     if (existing !== undefined) return existing
     const waitMs = this.#waitMs(peerId)
     if (!this.#dials.has(peerId) && waitMs > 0) {
-      const { why } = this.#backoffs.get(peerId)!
+      const { why } = this.#failed.get(peerId)!
       const seconds = (waitMs / 1000).toFixed(1)
       throw new CoterieError('unreachable', `${peerId} is left alone for ${seconds} s more: ${why}`)
     }
@@ -83,7 +82,7 @@ export class Dials {
   /** Whichever side dialled. */
   connected(end: End): void {
     const { peerId } = end.peer
-    this.#backoffs.delete(peerId)
+    this.#failed.delete(peerId)
     const dial = this.#dials.get(peerId)
     this.#dials.delete(peerId)
     dial?.resolve(end)
@@ -102,7 +101,7 @@ export class Dials {
   }
 
   #waitMs(peerId: string): number {
-    return Math.max(0, (this.#backoffs.get(peerId)?.nextMs ?? 0) - this.#init.host.world.nowMs)
+    return this.#failed.get(peerId)?.backoff.waitMs ?? 0
   }
 
   #dial(peerId: string): Dial {
@@ -119,7 +118,7 @@ export class Dials {
     const failed = (code: 'refused' | 'unreachable', why: string) => {
       end.close(new CoterieError(code, why), false)
       // The other side's dial may have been quicker.
-      if (this.#dials.get(peerId) === dial) this.#failed(peerId, dial, new CoterieError(code, why))
+      if (this.#dials.get(peerId) === dial) this.#giveUp(peerId, dial, new CoterieError(code, why))
     }
     const timer = world.after(DIAL_TIMEOUT_MS, process, `net ${there.name} connect timeout`, () =>
       failed('unreachable', `cannot connect to ${peerId}: nothing came back within ${DIAL_TIMEOUT_MS} ms`)
@@ -150,13 +149,13 @@ export class Dials {
     return dial
   }
 
-  #failed(peerId: string, dial: Dial, error: CoterieError): void {
+  #giveUp(peerId: string, dial: Dial, error: CoterieError): void {
     this.#dials.delete(peerId)
     const { host, random } = this.#init
-    const failures = this.#backoffs.get(peerId)?.failures ?? 0
-    const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures, 16))
-    const nextMs = host.world.nowMs + delayMs * (1 - JITTER + 2 * JITTER * random.float())
-    this.#backoffs.set(peerId, { failures: failures + 1, nextMs, why: error.message })
+    const { clock } = host.process
+    const backoff = this.#failed.get(peerId)?.backoff ?? new Backoff({ clock, random }, LONGEST_DELAY_MS)
+    backoff.failed()
+    this.#failed.set(peerId, { backoff, why: error.message })
     dial.reject(error)
   }
 

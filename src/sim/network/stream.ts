@@ -5,6 +5,7 @@
 import { CoterieError } from '../../errors.ts'
 import type { Duplex } from '../../ports.ts'
 import { MAX_MESSAGE_BYTES } from '../../wire/framing.ts'
+import { type Source, type SourceIterator, sinkAll } from '../../wire/sink.ts'
 import type { SimProcess } from '../world/process.ts'
 import type { World } from '../world/world.ts'
 import type { Link } from './links.ts'
@@ -140,25 +141,16 @@ export class SimStream {
     return this.#done.promise
   }
 
-  async #sink(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
-    const iterator =
-      Symbol.asyncIterator in source
-        ? source[Symbol.asyncIterator]()
-        : (source[Symbol.iterator]() as Iterator<Uint8Array>)
-    try {
-      for (let next = await this.#nextOf(iterator); !next.done; next = await this.#nextOf(iterator)) {
-        await this.#write(next.value)
-      }
-      if (this.#closed) throw this.#broken()
-      this.end()
-    } catch (error) {
-      this.abort(error as Error)
-      // Not awaited: a generator that is stuck in its own await returns only when that is over.
-      Promise.resolve(iterator.return?.()).catch(() => {
-        // The error that ended the pipeline is thrown below.
-      })
-      throw error
-    }
+  #sink(source: Source): Promise<void> {
+    return sinkAll(source, {
+      next: iterator => this.#nextOf(iterator),
+      write: message => this.#write(message),
+      end: () => {
+        if (this.#closed) throw this.#broken()
+        this.end()
+      },
+      abort: reason => this.abort(reason)
+    })
   }
 
   /** Closes our half, once. */
@@ -242,7 +234,7 @@ export class SimStream {
   }
 
   /** The next item to send, or the stream's end, whichever comes first. */
-  #nextOf(iterator: Iterator<Uint8Array> | AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
+  #nextOf(iterator: SourceIterator): Promise<IteratorResult<Uint8Array>> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#broken())
       this.#rejectNext = reject

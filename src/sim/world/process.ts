@@ -1,5 +1,6 @@
 /** One boot of a simulated machine: alive until it is killed, perhaps paused; its clocks and timers are ports on virtual time. */
-import type { Clock, Timer, Timers } from '../../ports.ts'
+import type { Clock, Timers } from '../../ports.ts'
+import { sleepOn } from '../../sleep.ts'
 import type { Owner, World } from './world.ts'
 
 /** Virtual time 0 as wall time. */
@@ -19,7 +20,8 @@ export class SimProcess implements Owner {
   #alive = true
   #paused = false
 
-  constructor(world: World, name: string, wall: WallClock) {
+  /** Without a wall clock of its own it has the right time. */
+  constructor(world: World, name: string, wall: WallClock = { skewMs: 0, drift: 0 }) {
     this.#world = world
     this.name = name
     const bootMs = world.nowMs
@@ -57,24 +59,12 @@ export class SimProcess implements Owner {
 
 /** As `systemTimers`: Node takes any delay under a millisecond as one, and one over 2³¹ − 1 too, which here is an error. */
 export function simTimers(world: World, owner: Owner): Timers {
+  const after = (what: string) => (delayMs: number, fn: () => void) => world.after(nodeDelay(delayMs), owner, what, fn)
   return {
-    after: (delayMs: number, fn: () => void): Timer => world.after(nodeDelay(delayMs), owner, 'timer', fn),
+    after: after('timer'),
     soon: fn => void world.after(0, owner, 'soon', fn),
     afterIo: fn => void world.after(0, owner, 'after-io', fn),
-    sleep(delayMs, signal) {
-      return new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(signal.reason)
-        const onAbort = () => {
-          timer.cancel()
-          reject(signal?.reason)
-        }
-        const timer = world.after(nodeDelay(delayMs), owner, 'sleep', () => {
-          signal?.removeEventListener('abort', onAbort)
-          resolve()
-        })
-        signal?.addEventListener('abort', onAbort, { once: true })
-      })
-    }
+    sleep: sleepOn(after('sleep'))
   }
 }
 
