@@ -9,9 +9,9 @@ import {
   bytesOf,
   intent,
   keysIn,
-  type MemoryReplica,
   openReplica,
   put,
+  rangeOf,
   rebuiltSums,
   stateOf,
   textOf,
@@ -19,7 +19,6 @@ import {
 } from '../support/memory-replica.ts'
 
 const test = suite('refused writes')
-const rangeOf = (node: MemoryReplica, key: string) => node.replicas.rangeOf(bytesOf(key))
 
 test('a repeat of a write that could not be stored fails with it', async () => {
   const files = new FakeFiles()

@@ -16,6 +16,7 @@ import {
   type MemoryReplica,
   openReplica,
   put,
+  rangeOf,
   rebuiltSums,
   stateOf,
   textOf,
@@ -25,7 +26,6 @@ import { until } from '../support/until.ts'
 
 const test = suite('replicas')
 
-const rangeOf = (node: MemoryReplica, key: string) => node.replicas.rangeOf(bytesOf(key))
 const sumsAreTrue = (node: MemoryReplica) => {
   for (const range of node.copies.ranges()) {
     assert.equal(node.replicas.sums(range).encode(), rebuiltSums(node, range).encode(), `sums of range ${range}`)

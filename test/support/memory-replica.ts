@@ -49,6 +49,8 @@ export async function openReplica(
   return { files, store, copies, replicas }
 }
 
+export const rangeOf = (node: MemoryReplica, key: string): number => node.replicas.rangeOf(bytesOf(key))
+
 export const intent = (text: string | undefined, context?: CausalContext, writeId = newWriteId()): WriteIntent => ({
   value: text === undefined ? undefined : bytesOf(text),
   context,
