@@ -28,7 +28,7 @@ import { formatSecret, parseSecret, type Secret } from './invite.ts'
 import type { Request } from './messages.ts'
 import type { Log } from './ports.ts'
 import { silentLog, systemClock, systemRandom, systemTimers } from './runtime.ts'
-import { nodeFiles } from './storage/node-files.ts'
+import { nodeFiles } from './storage/disk/node-files.ts'
 import type {
   Bytes,
   DeleteOptions,

@@ -123,7 +123,7 @@ test('files reach the core through the FileIo port only', () => {
     .filter(
       ({ path, imports }) =>
         imports.some(name => /^node:(fs|timers|async_hooks|worker)/.test(name)) &&
-        !['src/storage/node-files.ts', 'src/directory.ts', 'src/sim/sentry.ts'].includes(path)
+        !['src/storage/disk/node-files.ts', 'src/directory.ts', 'src/sim/sentry.ts'].includes(path)
     )
     .map(({ path }) => path)
   assert.equal(offences, [])

@@ -22,7 +22,7 @@ const parts: Parts = {
   loadIdentity: async bytes => (await import('../wire/identity.ts')).loadIdentity(bytes),
   async inspect(path, { keys }) {
     const { inspectFile, formatInspection } = await import('../storage/inspect.ts')
-    const { nodeFiles } = await import('../storage/node-files.ts')
+    const { nodeFiles } = await import('../storage/disk/node-files.ts')
     const document = await inspectFile(nodeFiles, path, { keys })
     return { document, text: formatInspection(document) }
   },

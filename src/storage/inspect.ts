@@ -8,9 +8,9 @@ import {
   MAX_HEAD_BYTES,
   RECORD_HEADER_BYTES,
   shortFileId
-} from './record.ts'
-import { IndexBuilder } from './recovery.ts'
-import { type Span, scanRecords } from './scan.ts'
+} from './format/record.ts'
+import { type Span, scanRecords } from './format/scan.ts'
+import { IndexBuilder } from './log/recovery.ts'
 
 export interface InspectedKey {
   /** When the key is valid UTF-8. */

@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert'
 import type { Durability } from '../../src/config.ts'
 import type { CoterieError } from '../../src/errors.ts'
 import { silentLog } from '../../src/runtime.ts'
-import { DirSync } from '../../src/storage/dir-sync.ts'
-import { HandlePool, PooledFile } from '../../src/storage/handle-pool.ts'
+import { DirSync } from '../../src/storage/disk/dir-sync.ts'
+import { HandlePool, PooledFile } from '../../src/storage/disk/handle-pool.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import {
   bytesOf,

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FileIo } from '../../src/ports.ts'
-import { nodeFiles } from '../../src/storage/node-files.ts'
+import { nodeFiles } from '../../src/storage/disk/node-files.ts'
 import type { RangeStore, StoredKey } from '../../src/storage/range-store.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import {

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FileIo } from '../../src/ports.ts'
-import { encodeFileHeader, recordBytes } from '../../src/storage/record.ts'
+import { encodeFileHeader, recordBytes } from '../../src/storage/format/record.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import { bytesOf, DIR, FILE, filledStore, keyAt, openStore, Q, RANGE, textOf } from './helpers.ts'
 

@@ -15,7 +15,7 @@
  *                             found bad (the header of a file) may stand for what was written after
  *
  * The sync window of `interval` (docs/operations.md: within 100 ms, or as fast as the disk can) is 100 ms and two rounds of
- * the syncer over all ranges (`storage/syncer.ts`): the one that was under way, and the next. It stands still while the
+ * the syncer over all ranges (`storage/disk/syncer.ts`): the one that was under way, and the next. It stands still while the
  * node's disk stalls, and while its process is paused, down or starting: who was killed has not synced its last writes,
  * and whoever starts in its place does so later.
  */

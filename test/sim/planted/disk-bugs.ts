@@ -6,7 +6,7 @@ export const DISK_BUGS: readonly Bug[] = [
     name: 'no-sync-before-ack',
     what: 'acknowledges in disk mode what it has not synced',
     seenIn: 'Elasticsearch before 2.0 (translog synced every 5 s)',
-    file: 'src/storage/log-writer.ts',
+    file: 'src/storage/log/log-writer.ts',
     find: "if (this.#init.durability === 'disk') await this.sync()",
     replace: '',
     scenarios: ['power']
@@ -15,7 +15,7 @@ export const DISK_BUGS: readonly Bug[] = [
     name: 'file-name-not-synced',
     what: 'syncs a new range file, but not the directory that names it',
     seenIn: 'several systems in "All File Systems Are Not Created Equal" (OSDI 2014)',
-    file: 'src/storage/log-writer.ts',
+    file: 'src/storage/log/log-writer.ts',
     find: 'if (!this.#entrySynced) await this.#dirSync.sync(this.#entry)',
     replace: '',
     scenarios: ['power']
@@ -24,7 +24,7 @@ export const DISK_BUGS: readonly Bug[] = [
     name: 'checksum-not-checked',
     what: 'reads records without checking the value',
     seenIn: 'Redis: rotten values reach clients ("Redundancy Does Not Imply Fault Tolerance", FAST 2017)',
-    file: 'src/storage/record.ts',
+    file: 'src/storage/format/record.ts',
     find: 'if (crc32(value) !== head.valueCrc)',
     replace: 'if (value.length !== head.valueLength)',
     scenarios: ['disk']
@@ -33,7 +33,7 @@ export const DISK_BUGS: readonly Bug[] = [
     name: 'misdirected-write-accepted',
     what: 'takes a record for good that belongs to another file',
     seenIn: 'the fault itself: "An Analysis of Data Corruption in the Storage Stack" (FAST 2008)',
-    file: 'src/storage/record.ts',
+    file: 'src/storage/format/record.ts',
     find: "if (view.getUint32(12, true) !== fileId32) return 'the record belongs to another file'",
     replace: '',
     scenarios: ['disk']
@@ -41,7 +41,7 @@ export const DISK_BUGS: readonly Bug[] = [
   {
     name: 'refused-append-keeps-its-place',
     what: 'counts what a full disk has refused into the offsets of later records',
-    file: 'src/storage/log-writer.ts',
+    file: 'src/storage/log/log-writer.ts',
     find: 'for (const append of refused) this.#tail -= append.bytes',
     replace: '',
     scenarios: ['disk', 'swarm']
@@ -49,7 +49,7 @@ export const DISK_BUGS: readonly Bug[] = [
   {
     name: 'refused-append-stays-in-index',
     what: 'leaves the index pointing at a record that a full disk has refused',
-    file: 'src/storage/range-log.ts',
+    file: 'src/storage/log/range-log.ts',
     find: 'if (replaced) this.#index.replace(hi, lo, offset, replaced)',
     replace: 'if (replaced) void previous',
     scenarios: ['disk', 'swarm']

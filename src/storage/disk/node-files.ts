@@ -1,7 +1,7 @@
 /** Files for real: the one place of storage that touches `node:fs`. Thin: no buffering, no retries. */
 import { mkdir, type FileHandle as NodeHandle, open, readdir, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { FileHandle, FileIo } from '../ports.ts'
+import type { FileHandle, FileIo } from '../../ports.ts'
 
 export const nodeFiles: FileIo = {
   async open(path, mode) {

@@ -8,7 +8,7 @@
  * keys may share all 64 bits (collisions of a SHA-256 prefix can be made): their entries stand side by side, and
  * whoever asks compares the keys in the records.
  */
-import { RECORD_ALIGN } from './record.ts'
+import { RECORD_ALIGN } from '../format/record.ts'
 
 const MAX_LOAD = 0.85
 const GROWTH = 1.25

@@ -3,16 +3,13 @@
  * visible to `get`) at once, with its future offset; until it is written its bytes are kept in `#pending`. If it is
  * refused, the index goes back to what it said before.
  */
-import type { Durability } from '../config.ts'
-import { CoterieError } from '../errors.ts'
-import type { FileIo, Log, Timers } from '../ports.ts'
-import type { CachedRecord, RecordCache } from './cache.ts'
-import type { DirSync } from './dir-sync.ts'
-import { codeOf } from './faults.ts'
-import { type HandlePool, PooledFile } from './handle-pool.ts'
-import type { IndexEntry, KeyIndex } from './index.ts'
-import { forEachLimit } from './limit.ts'
-import { LogWriter } from './log-writer.ts'
+import type { Durability } from '../../config.ts'
+import { CoterieError } from '../../errors.ts'
+import type { FileIo, Log, Timers } from '../../ports.ts'
+import type { CachedRecord, RecordCache } from '../cache.ts'
+import type { DirSync } from '../disk/dir-sync.ts'
+import { codeOf } from '../disk/faults.ts'
+import { type HandlePool, PooledFile } from '../disk/handle-pool.ts'
 import {
   align,
   encodeFileHeader,
@@ -25,7 +22,10 @@ import {
   recordBytes,
   sameBytes,
   shortFileId
-} from './record.ts'
+} from '../format/record.ts'
+import type { IndexEntry, KeyIndex } from '../index/key-index.ts'
+import { forEachLimit } from '../limit.ts'
+import { LogWriter } from './log-writer.ts'
 import { type Position, RecordReader, StaleEntry, unlessDamaged, untilFresh } from './record-reader.ts'
 
 /** A key and its position, the first 64 bits of its SHA-256. */

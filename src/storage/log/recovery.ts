@@ -2,8 +2,7 @@
  * From a range file on disk to an index: what a log knows when it opens. Nothing is guessed: a torn tail is cut, a bad
  * record in the middle is left out and reported, a file with a bad header is left for the caller to set aside.
  */
-import type { FileHandle, FileIo } from '../ports.ts'
-import { KeyIndex } from './index.ts'
+import type { FileHandle, FileIo } from '../../ports.ts'
 import {
   decodeFileHeader,
   decodeHead,
@@ -16,8 +15,9 @@ import {
   recordBytes,
   sameBytes,
   shortFileId
-} from './record.ts'
-import { type Span, scanRecords } from './scan.ts'
+} from '../format/record.ts'
+import { type Span, scanRecords } from '../format/scan.ts'
+import { KeyIndex } from '../index/key-index.ts'
 
 export interface RecoveredLog {
   fileId: Uint8Array

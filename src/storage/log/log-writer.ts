@@ -6,13 +6,13 @@
  * 1. `append` queues and schedules; 2. `#flush` writes batch after batch; 3. in `disk` mode each batch is synced;
  * 4. `done` of each append. On failure: cut the partial write, `failed` of each in reverse order; or fence the file.
  */
-import type { Durability } from '../config.ts'
-import { CoterieError } from '../errors.ts'
-import type { Timers } from '../ports.ts'
-import type { DirSync } from './dir-sync.ts'
-import { diskFull, fenced, isDiskFull, isShortOfResources, shortOfResources } from './faults.ts'
-import type { HandlePool, PooledFile } from './handle-pool.ts'
-import { FILE_HEADER_BYTES } from './record.ts'
+import type { Durability } from '../../config.ts'
+import { CoterieError } from '../../errors.ts'
+import type { Timers } from '../../ports.ts'
+import type { DirSync } from '../disk/dir-sync.ts'
+import { diskFull, fenced, isDiskFull, isShortOfResources, shortOfResources } from '../disk/faults.ts'
+import type { HandlePool, PooledFile } from '../disk/handle-pool.ts'
+import { FILE_HEADER_BYTES } from '../format/record.ts'
 
 /** Large enough to keep a disk streaming, small enough that the first of a batch does not wait long. */
 const MAX_BATCH_BYTES = 1024 * 1024

@@ -1,7 +1,7 @@
 /**
  * Directory syncs, shared: hundreds of range files may be made at once, and one sync covers all made before it began.
  */
-import type { FileIo } from '../ports.ts'
+import type { FileIo } from '../../ports.ts'
 
 export class DirSync {
   readonly #files: FileIo

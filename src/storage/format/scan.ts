@@ -3,8 +3,8 @@
  * that does not, and where the good part ends. Recovery and `inspect` both stand on it; it changes nothing.
  */
 import { crc32 } from 'node:zlib'
-import type { FileHandle } from '../ports.ts'
-import { codeOf } from './faults.ts'
+import type { FileHandle } from '../../ports.ts'
+import { codeOf } from '../disk/faults.ts'
 import {
   align,
   decodeHead,

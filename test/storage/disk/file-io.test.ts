@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { FileIo } from '../../src/ports.ts'
-import { nodeFiles } from '../../src/storage/node-files.ts'
-import { FakeFiles } from '../support/fake-files.ts'
-import { bytesOf, codeOfRejection, settle, textOf } from './helpers.ts'
+import type { FileIo } from '../../../src/ports.ts'
+import { nodeFiles } from '../../../src/storage/disk/node-files.ts'
+import { FakeFiles } from '../../support/fake-files.ts'
+import { bytesOf, codeOfRejection, settle, textOf } from '../helpers.ts'
 
 function contract(name: string, make: () => Promise<{ files: FileIo; dir: string; end: () => Promise<void> }>) {
   const test = suite(`FileIo contract: ${name}`)

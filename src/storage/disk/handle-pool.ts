@@ -3,8 +3,8 @@
  * when it is used, and closed when others need the place. A file with unsynced writes stays open: a sync through
  * another handle might not hear of their errors (fsync, ATC'20).
  */
-import { CoterieError } from '../errors.ts'
-import type { FileHandle, FileIo, Log } from '../ports.ts'
+import { CoterieError } from '../../errors.ts'
+import type { FileHandle, FileIo, Log } from '../../ports.ts'
 import { codeOf, isShortOfResources } from './faults.ts'
 
 /** Under the soft limit of 1024 that many systems have, with room for connections. */

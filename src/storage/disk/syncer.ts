@@ -2,9 +2,9 @@
  * The one syncer of a node with `durability: interval`: every acknowledged write is synced within 100 ms, or as fast as
  * the disk can. The lag is a metric.
  */
-import { isCoterieError } from '../errors.ts'
-import type { Clock, Timer, Timers } from '../ports.ts'
-import { forEachLimit } from './limit.ts'
+import { isCoterieError } from '../../errors.ts'
+import type { Clock, Timer, Timers } from '../../ports.ts'
+import { forEachLimit } from '../limit.ts'
 
 /** Half of the promised 100 ms; the other half is for the disk. */
 const SYNC_DELAY_MS = 50

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { KeyIndex } from '../../src/storage/index.ts'
+import { KeyIndex } from '../../../src/storage/index/key-index.ts'
 
 const test = suite('key index')
 const Q = 16

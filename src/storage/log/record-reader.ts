@@ -3,12 +3,12 @@
  * length; checks everything; sets aside what does not check. A read races with puts: what it went for may be replaced
  * before it comes back (`StaleEntry`), and then the asker looks again.
  */
-import { CoterieError, isCoterieError } from '../errors.ts'
-import type { CachedRecord, RecordCache } from './cache.ts'
-import { codeOf, damaged, isShortOfResources, shortOfResources } from './faults.ts'
-import type { HandlePool, PooledFile } from './handle-pool.ts'
-import type { IndexEntry } from './index.ts'
-import { decodeHead, decodeRecord, MAX_HEAD_BYTES, RECORD_HEADER_BYTES } from './record.ts'
+import { CoterieError, isCoterieError } from '../../errors.ts'
+import type { CachedRecord, RecordCache } from '../cache.ts'
+import { codeOf, damaged, isShortOfResources, shortOfResources } from '../disk/faults.ts'
+import type { HandlePool, PooledFile } from '../disk/handle-pool.ts'
+import { decodeHead, decodeRecord, MAX_HEAD_BYTES, RECORD_HEADER_BYTES } from '../format/record.ts'
+import type { IndexEntry } from '../index/key-index.ts'
 
 export interface Position {
   hi: number

@@ -11,7 +11,7 @@ import {
   MAX_VALUE_BYTES,
   parseFileName,
   recordBytes
-} from '../../src/storage/record.ts'
+} from '../../../src/storage/format/record.ts'
 
 const test = suite('record format')
 const u32 = fc.nat(0xffffffff)

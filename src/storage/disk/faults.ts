@@ -1,5 +1,5 @@
 /** What an error of the operating system means for a log: no room, no file handles, or a disk not to be trusted. */
-import { CoterieError } from '../errors.ts'
+import { CoterieError } from '../../errors.ts'
 
 const DISK_FULL = ['ENOSPC', 'EDQUOT', 'EFBIG']
 /** Nothing happened to the file; the same call may succeed later. */

@@ -4,7 +4,7 @@
  * that offsets fit 32 bits (32 GiB a file). File id and own offset under the checksum expose misdirected writes.
  */
 import { crc32 } from 'node:zlib'
-import { LIMITS } from '../config.ts'
+import { LIMITS } from '../../config.ts'
 
 export const FORMAT_VERSION = 1
 /** 0x89 first: no text file starts so; the line feed last: a transfer in text mode breaks it. */
