@@ -60,6 +60,10 @@ export interface NodeSettings {
   maxInFlight: number
   /** Bytes of recently used records kept in memory, over all ranges. */
   cacheBytes: number
+  /** A range file is rewritten when this much of it is dead, and half of it. */
+  compactBytes: number
+  /** A hint is written for a range file when this much of it is not covered by one, and half of what is. */
+  hintBytes: number
 }
 
 export const DEFAULT_SETTINGS: NodeSettings = {
@@ -74,7 +78,9 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   reconcileIntervalMs: 1000,
   leaseMs: 30_000,
   maxInFlight: 4096,
-  cacheBytes: 32 * 1024 * 1024
+  cacheBytes: 32 * 1024 * 1024,
+  compactBytes: 1024 * 1024,
+  hintBytes: 1024 * 1024
 }
 
 /** Throws `bad-config`, naming the parameter and what it takes. */

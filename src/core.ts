@@ -97,7 +97,9 @@ export class Core {
       dir: `${dir}/ranges`,
       q: params.q,
       durability: settings.durability,
-      cacheBytes: settings.cacheBytes
+      cacheBytes: settings.cacheBytes,
+      compactBytes: settings.compactBytes,
+      hintBytes: settings.hintBytes
     })
     this.#copies = new CopyTable(ports, { dir })
     this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies }, { q: params.q })

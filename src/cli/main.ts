@@ -20,10 +20,12 @@ const parts: Parts = {
   connect: async options => (await import('../client/client.ts')).connect(options),
   createIdentity: async () => (await (await import('../wire/identity.ts')).createIdentity()).bytes,
   loadIdentity: async bytes => (await import('../wire/identity.ts')).loadIdentity(bytes),
-  async inspect(path, { keys }) {
-    const { inspectFile, formatInspection } = await import('../storage/inspect.ts')
+  async inspect(path, { keys, verify }) {
+    const { inspectFile } = await import('../storage/inspect.ts')
+    const { formatInspection } = await import('../storage/inspection-text.ts')
+    const { verifyRecord } = await import('./verify-record.ts')
     const { nodeFiles } = await import('../storage/disk/node-files.ts')
-    const document = await inspectFile(nodeFiles, path, { keys })
+    const document = await inspectFile(nodeFiles, path, { keys, ...(verify ? { verify: verifyRecord } : {}) })
     return { document, text: formatInspection(document) }
   },
   async simulator() {

@@ -25,7 +25,7 @@ export interface Parts {
   createIdentity(): Promise<Uint8Array>
   loadIdentity(bytes: Uint8Array): Promise<{ peerId: string }>
   /** A range file, as JSON and as text. */
-  inspect(path: string, options: { keys: boolean }): Promise<{ document: unknown; text: string }>
+  inspect(path: string, options: { keys: boolean; verify: boolean }): Promise<{ document: unknown; text: string }>
   simulator(): Promise<Simulator>
   version(): Promise<string>
 }

@@ -7,21 +7,29 @@
  *   store.create(7)
  *   await store.put(7, key, value, tag)      // acknowledged as `durability` says
  */
-import type { Durability } from '../config.ts'
+import { DEFAULT_SETTINGS, type Durability } from '../config.ts'
 import { CoterieError } from '../errors.ts'
 import type { Ports } from '../ports.ts'
 import { RecordCache } from './cache.ts'
 import { DirSync } from './disk/dir-sync.ts'
-import { codeOf, isShortOfResources, shortOfResources } from './disk/faults.ts'
 import { HandlePool } from './disk/handle-pool.ts'
+import { SyncGate } from './disk/sync-gate.ts'
 import { Syncer } from './disk/syncer.ts'
-import { FILE_ID_BYTES, fileName, parseFileName } from './format/record.ts'
-import { KeyIndex } from './index/key-index.ts'
+import { FILE_HEADER_BYTES, FILE_ID_BYTES, NO_FILE } from './format/file-header.ts'
+import { KeyIndex, type Position } from './index/key-index.ts'
 import { forEachLimit } from './limit.ts'
-import { type LogShared, RangeLog, type RangeLogInit, type StoredKey } from './log/range-log.ts'
-import { recoverLog } from './log/recovery.ts'
+import type { StoredKey } from './log/key-resolver.ts'
+import { type LogShared, RangeLog, type RangeLogInit } from './log/range-log.ts'
+import { BatchBuffers } from './log/write-batch.ts'
+import { type Damage, DirectoryOpening, type FoundLog, type OpenReport } from './opening.ts'
+import { RangeExport } from './transfer/range-export.ts'
+import type { RangeReceiver } from './transfer/range-receiver.ts'
+import { Receivers } from './transfer/receivers.ts'
+import { Housekeeper } from './upkeep/housekeeper.ts'
+import { WriteLatency } from './upkeep/pace.ts'
 
-export type { StoredKey } from './log/range-log.ts'
+export type { StoredKey } from './log/key-resolver.ts'
+export type { Damage, OpenReport } from './opening.ts'
 
 export interface RangeStoreInit {
   /** Holds the log files themselves; made when it is not there. */
@@ -31,25 +39,10 @@ export interface RangeStoreInit {
   durability: Durability
   /** Bytes of recently used records kept in memory, over all ranges. */
   cacheBytes: number
-}
-
-/** Bytes that did not check: acknowledged records may be among them. */
-export interface Damage {
-  range: number
-  file: string
-  offset: number
-  length: number
-  detail: string
-}
-
-export interface OpenReport {
-  ranges: number[]
-  keys: number
-  /** Of all files. */
-  bytes: number
-  damages: Damage[]
-  /** Cut off at the ends of files: writes that the last run did not finish. */
-  tornBytes: number
+  /** A file is rewritten when this much of it is dead, and half of it. Default: as a node's settings. */
+  compactBytes?: number
+  /** A hint is written when this much of a file is not in one yet. Default: as a node's settings. */
+  hintBytes?: number
 }
 
 export interface RangeStats {
@@ -59,11 +52,9 @@ export interface RangeStats {
   fileBytes: number
 }
 
-type Position = { hi: number; lo: number }
-
-/** Files read at once while opening: enough to overlap reading and checking, each with a window of 1 MiB. */
-const OPEN_CONCURRENCY = 4
-/** Files synced at once while closing. */
+/** Files synced at once: more would leave no thread of Node's four for anything else, and the disk gains little by it. */
+const SYNC_CONCURRENCY = 3
+/** Logs closed at once. */
 const CLOSE_CONCURRENCY = 8
 
 export class RangeStore {
@@ -76,34 +67,48 @@ export class RangeStore {
   readonly #generations = new Map<number, number>()
   readonly #faultListeners: ((range: number, error: CoterieError) => void)[] = []
   readonly #damageListeners: ((damage: Damage) => void)[] = []
-  #nextLogId = 1
+  readonly #housekeeper: Housekeeper
+  readonly #receivers: Receivers
+  #nextFileId = 1
+  #operations = 0
   #open = false
 
   constructor(ports: Pick<Ports, 'clock' | 'timers' | 'random' | 'files' | 'log'>, init: RangeStoreInit) {
     this.#ports = ports
     this.#init = init
-    this.#syncer = new Syncer(ports)
+    this.#syncer = new Syncer(ports, SYNC_CONCURRENCY)
+    const latency = new WriteLatency()
+    this.#housekeeper = new Housekeeper(
+      { ...ports, latency, logs: () => this.#logs.values(), operations: () => this.#operations },
+      { compactBytes: DEFAULT_SETTINGS.compactBytes, hintBytes: DEFAULT_SETTINGS.hintBytes, ...init }
+    )
     this.#shared = {
-      timers: ports.timers,
-      files: ports.files,
-      log: ports.log,
+      ...ports,
       dirSync: new DirSync(ports.files, init.dir),
       pool: new HandlePool(ports),
+      gate: new SyncGate(SYNC_CONCURRENCY),
+      buffers: new BatchBuffers(),
       cache: new RecordCache(init.cacheBytes),
+      latency,
       queued: { bytes: 0 },
       durability: init.durability,
+      nextFileId: () => this.#nextFileId++,
+      newFileId: () => ports.random.bytes(FILE_ID_BYTES),
+      newGeneration: range => this.#newGeneration(range),
       onUnsynced: log => this.#syncer.dirty(log),
       onFence: (log, error) => this.#fence(log, error),
-      onDamage: (log, offset, length, detail) =>
-        this.#damage({ range: log.range, file: log.path, offset, length, detail })
+      onDamage: (log, file, offset, length, detail) => this.#damage({ range: log.range, file, offset, length, detail })
     }
+    this.#receivers = new Receivers(this.#shared, init, {
+      mustBeEmpty: range => this.#mustBeEmpty(range),
+      adopt: found => this.#take(found, true)
+    })
+    this.#shared.pool.syncAll = () => this.#syncer.flush()
   }
 
   /**
-   * Recovers every file. Torn tails are cut, bad records left out and reported, files with a bad header moved aside as
-   * `*.damaged`: nothing in them keeps a node from starting. Throws when the directory cannot be made or read, and
-   * `overloaded` when there is not one file handle to be had: to go on without the files would hide them behind new
-   * ones.
+   * Recovers every file (`opening.ts`). Throws when the directory cannot be made or read, and `overloaded` when there is
+   * not one file handle to be had.
    */
   async open(): Promise<OpenReport> {
     const { files } = this.#ports
@@ -111,19 +116,16 @@ export class RangeStore {
     await files.makeDir(dir)
     const parent = dir.slice(0, dir.lastIndexOf('/'))
     if (parent !== '') await files.syncDir(parent)
-    const report: OpenReport = { ranges: [], keys: 0, bytes: 0, damages: [], tornBytes: 0 }
-    // Names that a killed process left unsynced: once for all of them.
-    if (this.#init.durability === 'disk') await files.syncDir(dir)
-    const newest = this.#newestFiles(await files.list(dir))
-    const postponed: [number, number][] = []
-    await forEachLimit(newest, OPEN_CONCURRENCY, async ([range, generation]) => {
-      if (!(await this.#recover(range, generation, report, false))) postponed.push([range, generation])
-    })
-    for (const [range, generation] of postponed) await this.#recover(range, generation, report, true)
-    for (const damage of report.damages) this.#damage(damage)
+    const opening = new DirectoryOpening(this.#ports, this.#shared.dirSync, this.#init)
+    const { damages, tornBytes, hintedBytes, generations } = await opening.run(found =>
+      this.#take(found, this.#init.durability === 'disk')
+    )
+    for (const [range, generation] of generations) this.#generations.set(range, generation)
+    for (const damage of damages) this.#damage(damage)
     const { keys, fileBytes } = this.totalStats()
     this.#open = true
-    return { ...report, ranges: this.ranges(), keys, bytes: fileBytes }
+    this.#housekeeper.start()
+    return { ranges: this.ranges(), keys, bytes: fileBytes, damages, tornBytes, hintedBytes }
   }
 
   /** Ranges that hold a file or a created empty log, ascending. */
@@ -144,24 +146,35 @@ export class RangeStore {
       throw new CoterieError('internal', `range ${range} is not a whole number from 0 to ${this.#init.q - 1}`)
     }
     if (this.#logs.has(range)) return
-    const generation = (this.#generations.get(range) ?? 0) + 1
-    this.#addLog({
-      range,
-      generation,
-      index: new KeyIndex(this.#init.q),
-      liveBytes: 0,
+    const file = {
+      generation: this.#newGeneration(range),
+      fileId: this.#shared.newFileId(),
+      continues: NO_FILE,
       end: 0,
       exists: false,
       synced: false
-    })
+    }
+    const index = new KeyIndex(this.#init.q)
+    this.#addLog({ range, index, liveBytes: 0, damaged: [], settled: false, files: [file] })
+  }
+
+  /** The value of a key if memory holds it, without a promise and without the disk; undefined: ask `get`. */
+  peek(range: number, key: StoredKey): Uint8Array | undefined {
+    this.#operations++
+    return this.#log(range).peek(key)
   }
 
   /**
    * The value of a key; undefined: there is none. Throws `damaged`, `range-fenced`, `overloaded`, `wrong-node`,
    * `closed`.
    */
-  async get(range: number, key: StoredKey): Promise<Uint8Array | undefined> {
-    return this.#log(range).get(key)
+  get(range: number, key: StoredKey): Promise<Uint8Array | undefined> {
+    try {
+      this.#operations++
+      return this.#log(range).get(key)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /**
@@ -169,17 +182,18 @@ export class RangeStore {
    * and `value` must not be changed afterwards. `tag` is the caller's, 32 bits. After a rejection the old value stands
    * (`disk-full`, `overloaded`: worth a retry; `range-fenced`, `too-large`, `wrong-node`, `closed`: not).
    */
-  async put(range: number, key: StoredKey, value: Uint8Array, tag: number): Promise<void> {
-    const log = this.#log(range)
-    if (rangeOf(key, this.#init.q) !== range) {
-      throw new CoterieError('internal', `a key at position ${key.hi}:${key.lo} was put into range ${range}`)
-    }
-    return log.put(key, value, tag)
+  put(range: number, key: StoredKey, value: Uint8Array, tag: number): Promise<void> {
+    return this.#change(range, key, value, tag)
+  }
+
+  /** Forgets a key, as `put` replaces one. No error when there is none. */
+  remove(range: number, key: StoredKey): Promise<void> {
+    return this.#change(range, key, undefined, 0)
   }
 
   /** Every key's position and tag, in order of position, from the index alone (see `tagOf`). */
   forEach(range: number, visit: (hi: number, lo: number, tag: number) => void): void {
-    this.#log(range).forEach(visit)
+    this.#log(range).index.forEach(visit)
   }
 
   /**
@@ -219,8 +233,8 @@ export class RangeStore {
     if (!log) return
     this.#logs.delete(range)
     this.#syncer.forget(log)
+    this.#housekeeper.forget(log)
     await log.drop()
-    await this.#shared.dirSync.sync(this.#shared.dirSync.changed())
   }
 
   /** Zeros when the range is absent. */
@@ -259,18 +273,49 @@ export class RangeStore {
     return this.#syncer.lagMs()
   }
 
-  /** Writes and syncs everything, and closes all files. Puts and gets afterwards throw `closed`. */
+  /**
+   * The files of a range, for another node to receive, while puts and rewriting go on. The caller closes it. Throws
+   * `wrong-node`, `range-fenced`, `closed`.
+   */
+  exportRange(range: number): RangeExport {
+    const log = this.#log(range)
+    if (log.refusal) throw log.refusal
+    return new RangeExport(log, this.#ports.files)
+  }
+
+  /**
+   * Takes a range in from another node; goes on with what an earlier process left. The range must be absent here, or
+   * empty. One at a time a range. Throws `internal`, `overloaded`, `disk-full`, `closed`.
+   */
+  receive(range: number): Promise<RangeReceiver> {
+    return this.#receivers.begin(range)
+  }
+
+  /** The range whose file is being rewritten now. */
+  get compacting(): number | undefined {
+    return this.#housekeeper.compacting
+  }
+
+  /** Range files rewritten so far. */
+  get compactions(): number {
+    return this.#housekeeper.compactions
+  }
+
+  /** Writes and syncs everything, leaves hints for the next start, and closes all files. Puts and gets throw `closed` from now on. */
   async close(): Promise<void> {
     if (!this.#open) return
     this.#open = false
     this.#syncer.stop()
+    await this.#housekeeper.stop()
     const failures: unknown[] = []
     await forEachLimit(this.#logs.values(), CLOSE_CONCURRENCY, async log => {
       try {
-        await log.close()
+        await log.finish()
+        await this.#housekeeper.hintForGood(log)
       } catch (error) {
         failures.push(error)
       }
+      await log.release().catch(error => failures.push(error))
     })
     if (failures.length > 0) throw failures[0]
   }
@@ -282,71 +327,47 @@ export class RangeStore {
     return log
   }
 
-  #addLog(init: Omit<RangeLogInit, 'id' | 'dir' | 'q' | 'fileId'> & { fileId?: Uint8Array }): RangeLog {
-    const { dir, q } = this.#init
-    const fileId = init.fileId ?? this.#ports.random.bytes(FILE_ID_BYTES)
-    const log = new RangeLog(this.#shared, { ...init, fileId, id: this.#nextLogId++, dir, q })
+  #change(range: number, key: StoredKey, value: Uint8Array | undefined, tag: number): Promise<void> {
+    try {
+      this.#operations++
+      const log = this.#log(range)
+      if (this.#receivers.isAdopting(range)) throw taking(range)
+      if (rangeOf(key, this.#init.q) === range) return log.put(key, value, tag)
+      throw new CoterieError('internal', `a key at position ${key.hi}:${key.lo} was put into range ${range}`)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #take({ range, empty, ...found }: FoundLog, isSynced: boolean): void {
+    const { durability } = this.#init
+    const files = found.files.map(file => ({ ...file, exists: true, synced: isSynced && file.end > 0 }))
+    if (empty) files[0]!.fileId = this.#shared.newFileId()
+    const log = this.#addLog({ ...found, range, damaged: found.damages.map(({ slot }) => slot), files })
+    if (durability === 'interval' && !empty && !isSynced) this.#syncer.dirty(log)
+    if (found.hintedTo > 0) this.#housekeeper.foundHint(log, found.hintedTo)
+    // What was received stays as its source has it: what is put here goes to a file of our own.
+    if (found.received) log.roll()
+  }
+
+  #addLog(init: Omit<RangeLogInit, 'dir' | 'q'>): RangeLog {
+    const log = new RangeLog(this.#shared, { ...init, dir: this.#init.dir, q: this.#init.q })
     this.#logs.set(init.range, log)
-    this.#generations.set(init.range, Math.max(init.generation, this.#generations.get(init.range) ?? 0))
     return log
   }
 
-  /** Range → newest generation. Older ones and strangers are left where they are. */
-  #newestFiles(names: string[]): Map<number, number> {
-    const newest = new Map<number, number>()
-    for (const name of names.sort()) {
-      const parsed = parseFileName(name)
-      if (!parsed || parsed.range >= this.#init.q) {
-        this.#ports.log.warn('not a range file of this cluster; left alone', { file: `${this.#init.dir}/${name}` })
-        continue
-      }
-      const { range, generation, damaged } = parsed
-      this.#generations.set(range, Math.max(generation, this.#generations.get(range) ?? 0))
-      if (damaged) continue
-      const other = newest.get(range)
-      if (other !== undefined) {
-        const older = fileName(range, Math.min(other, generation))
-        this.#ports.log.warn('a newer generation of this range file exists; left alone', { file: older })
-      }
-      newest.set(range, Math.max(generation, other ?? 0))
-    }
-    return newest
+  /** Throws `internal`: the range is not empty here. */
+  #mustBeEmpty(range: number): void {
+    if (!this.#open) throw new CoterieError('closed', 'the store is not open')
+    const log = this.#logs.get(range)
+    if (!log || (log.newest.writer.tail <= FILE_HEADER_BYTES && log.files.length === 1)) return
+    throw new CoterieError('internal', `range ${range} has records here; it cannot become what is received`)
   }
 
-  /** False: for want of a file handle; worth another try when fewer are in use. `last`: then it throws. */
-  async #recover(range: number, generation: number, report: OpenReport, last: boolean): Promise<boolean> {
-    const { files } = this.#ports
-    const { dir, q, durability } = this.#init
-    const file = `${dir}/${fileName(range, generation)}`
-    let detail: string
-    try {
-      const found = await recoverLog(files, file, { range, q, generation, sync: durability === 'disk' })
-      if (typeof found !== 'string') {
-        const fileId = found.end > 0 ? found.fileId : undefined
-        const log = this.#addLog({ ...found, range, generation, fileId, exists: true, synced: durability === 'disk' })
-        if (durability === 'interval' && found.end > 0) this.#syncer.dirty(log)
-        for (const span of found.damages) report.damages.push({ range, file, ...span })
-        report.tornBytes += found.tornBytes
-        return true
-      }
-      detail = `${found}; moved aside as ${await this.#moveAside(file)}`
-    } catch (error) {
-      if (isShortOfResources(error) && last) throw shortOfResources(file, error)
-      if (isShortOfResources(error)) return false
-      detail = `the file cannot be opened (${codeOf(error)}); left alone`
-    }
-    report.damages.push({ range, file, offset: 0, length: 0, detail })
-    return true
-  }
-
-  async #moveAside(file: string): Promise<string> {
-    const { files } = this.#ports
-    const names = new Set(await files.list(this.#init.dir))
-    let aside = `${file}.damaged`
-    for (let i = 2; names.has(aside.slice(this.#init.dir.length + 1)); i++) aside = `${file}.damaged.${i}`
-    await files.rename(file, aside)
-    await this.#shared.dirSync.sync(this.#shared.dirSync.changed())
-    return aside
+  #newGeneration(range: number): number {
+    const generation = (this.#generations.get(range) ?? 0) + 1
+    this.#generations.set(range, generation)
+    return generation
   }
 
   #fence(log: RangeLog, error: CoterieError): void {
@@ -359,6 +380,10 @@ export class RangeStore {
     this.#ports.log.error('damage in a range file', { ...damage })
     for (const listener of this.#damageListeners) listener(damage)
   }
+}
+
+function taking(range: number): CoterieError {
+  return new CoterieError('overloaded', `range ${range} is just being put in place; try again`)
 }
 
 function rangeOf(position: Position, q: number): number {

@@ -79,13 +79,16 @@ export interface OpenOptions {
   dir?: string
   q?: number
   time?: ManualTime
+  compactBytes?: number
+  hintBytes?: number
 }
 
 export async function openStore(files: FileIo, options: OpenOptions = {}) {
   const time = options.time ?? new ManualTime()
   const ports = { clock: time, timers: time, random: systemRandom, files, log: silentLog }
   const { durability = 'os', cacheBytes = 0, dir = DIR, q = Q } = options
-  const store = new RangeStore(ports, { dir, q, durability, cacheBytes })
+  const { compactBytes = Number.POSITIVE_INFINITY, hintBytes = Number.POSITIVE_INFINITY } = options
+  const store = new RangeStore(ports, { dir, q, durability, cacheBytes, compactBytes, hintBytes })
   const report = await store.open()
   return { store, report, time }
 }

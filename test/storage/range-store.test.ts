@@ -212,7 +212,7 @@ test('a batch stays near 1 MiB', async () => {
   const files = new FakeFiles()
   const { store } = await openStore(files)
   store.create(RANGE)
-  await Promise.all(keysOfRange(30).map(key => store.put(RANGE, key, new Uint8Array(100_000), 1)))
+  await Promise.all(keysOfRange(50).map(key => store.put(RANGE, key, new Uint8Array(60_000), 1)))
   assert.is(files.counts.write, 3)
 })
 

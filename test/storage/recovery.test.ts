@@ -3,12 +3,13 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FileIo } from '../../src/ports.ts'
-import { encodeFileHeader, recordBytes } from '../../src/storage/format/record.ts'
+import { encodeFileHeader, NO_FILE } from '../../src/storage/format/file-header.ts'
+import { recordBytes } from '../../src/storage/format/record.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import { bytesOf, DIR, FILE, filledStore, keyAt, openStore, Q, RANGE, textOf } from './helpers.ts'
 
 const test = suite('recovery')
-const HEADER = 40
+const HEADER = 48
 
 /** The bytes of a file with `count` keys, closed well, and where its records start. */
 async function goodFile(count: number) {
@@ -122,7 +123,7 @@ test('whatever is done to a file: no crash, no wrong value, writing goes on', as
 test('an absurd length allocates nothing and costs one record (failures 16)', async () => {
   const { bytes, starts } = await goodFile(3)
   const broken = Buffer.from(bytes)
-  broken.writeUInt32LE(0xffffffff, starts[1]! + 4)
+  broken.writeUInt32LE(0xffffffff, starts[1]! + 8)
   const { report } = await reopened(broken)
   assert.is(report.keys, 2)
   assert.match(report.damages[0]!.detail, 'absurd')
@@ -192,12 +193,12 @@ test('a bad header, another range, another Q, a newer format: moved aside, repor
   const fileId = bytes.slice(24, 32)
   const header = (given: object) => {
     const broken = bytes.slice()
-    broken.set(encodeFileHeader({ range: RANGE, q: Q, generation: 1, fileId, ...given }))
+    broken.set(encodeFileHeader({ range: RANGE, q: Q, generation: 1, fileId, continues: NO_FILE, ...given }))
     return broken
   }
   const bad = bytes.slice()
   bad[3]! ^= 1
-  for (const broken of [bad, header({ range: 4 }), header({ q: 16 }), header({ generation: 2 }), new Uint8Array(500)]) {
+  for (const broken of [bad, header({ range: 4 }), header({ q: 16 }), new Uint8Array(500)]) {
     const { files, store, report } = await reopened(broken)
     assert.is(report.damages.length, 1)
     assert.is(report.damages[0]!.range, RANGE)
@@ -230,7 +231,7 @@ test('strangers in the directory and older generations are left alone', async ()
   for (const name of ['notes.txt', '0003-0000000001.log.tmp', '0099-0000000001.log']) files.set(`${DIR}/${name}`, bytes)
   files.set(FILE, bytes)
   const newer = Buffer.from(bytes)
-  newer.set(encodeFileHeader({ range: RANGE, q: Q, generation: 2, fileId: bytes.slice(24, 32) }))
+  newer.set(encodeFileHeader({ range: RANGE, q: Q, generation: 2, fileId: bytes.slice(24, 32), continues: NO_FILE }))
   files.set(`${DIR}/0003-0000000002.log`, newer.subarray(0, HEADER))
   const { report } = await openStore(files)
   assert.equal(report.ranges, [RANGE])

@@ -1,5 +1,6 @@
 /** What an error of the operating system means for a log: no room, no file handles, or a disk not to be trusted. */
 import { CoterieError } from '../../errors.ts'
+import type { FileIo } from '../../ports.ts'
 
 const DISK_FULL = ['ENOSPC', 'EDQUOT', 'EFBIG']
 /** Nothing happened to the file; the same call may succeed later. */
@@ -48,4 +49,13 @@ export function damaged(path: string, offset: number, detail: string, cause?: un
     `the record at offset ${offset} of ${path} does not check: ${detail}; it is set aside until a replica mends it`,
     { cause }
   )
+}
+
+/** Throws what unlinking throws, unless there is nothing. */
+export async function unlinkIfThere(files: FileIo, path: string): Promise<void> {
+  try {
+    await files.unlink(path)
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
 }

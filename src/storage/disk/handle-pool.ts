@@ -7,7 +7,7 @@ import { CoterieError } from '../../errors.ts'
 import type { FileHandle, FileIo, Log } from '../../ports.ts'
 import { codeOf, isShortOfResources } from './faults.ts'
 
-/** Under the soft limit of 1024 that many systems have, with room for connections. */
+/** Under the soft limit of 1,024 that many systems have, with room for connections. */
 export const MAX_OPEN_FILES = 512
 
 export class PooledFile {
@@ -16,8 +16,12 @@ export class PooledFile {
   exists: boolean
   /** True while it has writes that are not synced. */
   keepOpen = false
-  handle: Promise<FileHandle> | undefined
+  /** Open now. */
+  handle: FileHandle | undefined
+  opening: Promise<FileHandle> | undefined
   uses = 0
+  /** Number of its latest use, in the pool's count. */
+  usedAt = 0
   closed = false
   whenIdle: (() => void) | undefined
 
@@ -31,12 +35,16 @@ export class HandlePool {
   readonly #files: FileIo
   readonly #log: Log
   readonly #maxOpen: number
-  /** Files with a handle, least recently used first. */
   readonly #open = new Set<PooledFile>()
   /** Handles open, or being opened or closed. */
   #handles = 0
+  /** Handles closed so far. */
+  #closed = 0
+  #uses = 0
   /** Resolved when a use, an opening or a closing ends, for those who wait for a handle. */
   #change: PromiseWithResolvers<void> | undefined
+  /** Syncs, soon, every file with unsynced writes; never rejects. Set by the store. */
+  syncAll: () => Promise<void> = async () => {}
 
   constructor(ports: { files: FileIo; log: Log }, maxOpen = MAX_OPEN_FILES) {
     this.#files = ports.files
@@ -48,6 +56,21 @@ export class HandlePool {
     return this.#open.size
   }
 
+  /** The handle of a file that is open, at once; the caller must `release`. Undefined: it is not; `use` opens it. */
+  hold(file: PooledFile): FileHandle | undefined {
+    if (file.handle === undefined || file.closed) return undefined
+    file.uses++
+    file.usedAt = ++this.#uses
+    return file.handle
+  }
+
+  release(file: PooledFile): void {
+    file.uses--
+    if (file.uses === 0) file.whenIdle?.()
+    if (this.#change) this.#changed()
+    if (this.#open.size > this.#maxOpen) void this.#closeIdle()
+  }
+
   /**
    * Runs `work` on the file's handle, opening (or creating) it first. Throws what opening or `work` throws, or
    * `closed`.
@@ -55,17 +78,15 @@ export class HandlePool {
   async use<T>(file: PooledFile, work: (handle: FileHandle) => Promise<T>): Promise<T> {
     if (file.closed) throw new CoterieError('closed', `${file.path} is closed`)
     file.uses++
+    file.usedAt = ++this.#uses
     try {
-      file.handle ??= this.#openFile(file)
-      const handle = await file.handle
-      this.#open.delete(file)
-      this.#open.add(file)
-      return await work(handle)
+      if (!file.handle) {
+        file.opening ??= this.#openFile(file)
+        await file.opening
+      }
+      return await work(file.handle!)
     } finally {
-      file.uses--
-      if (file.uses === 0) file.whenIdle?.()
-      this.#changed()
-      if (this.#open.size > this.#maxOpen) void this.#closeIdle()
+      this.release(file)
     }
   }
 
@@ -76,28 +97,35 @@ export class HandlePool {
     const handle = file.handle
     file.handle = undefined
     this.#open.delete(file)
-    if (handle) await this.#closeHandle(await handle)
+    if (handle) await this.#closeHandle(handle)
   }
 
   async #openFile(file: PooledFile): Promise<FileHandle> {
     for (;;) {
       this.#handles++
+      const closed = this.#closed
       try {
         const handle = await this.#files.open(file.path, file.exists ? 'r+' : 'wx+')
         file.exists = true
+        file.handle = handle
+        file.opening = undefined
+        this.#open.add(file)
         return handle
       } catch (error) {
         this.#handles--
         this.#changed()
-        if (isShortOfResources(error) && (await this.#makeRoom())) continue
-        file.handle = undefined
+        if (isShortOfResources(error) && (await this.#makeRoom(closed))) continue
+        file.opening = undefined
         throw error
       }
     }
   }
 
-  /** Closes a file, or waits for something to be let go. False when there is nothing to wait for. */
-  async #makeRoom(): Promise<boolean> {
+  /**
+   * Closes a file, or waits for something to be let go. False when there is nothing to wait for. `closed`: how many
+   * had been closed when there was no room.
+   */
+  async #makeRoom(closed: number): Promise<boolean> {
     if (await this.#closeIdle()) return true
     let stuck = 0
     for (const file of this.#open) {
@@ -106,29 +134,51 @@ export class HandlePool {
       if (!file.keepOpen) return true
       stuck++
     }
-    if (this.#handles === stuck) return false
+    if (this.#handles > stuck) {
+      await this.#nextChange()
+      return true
+    }
+    return this.#closed > closed || (stuck > 0 && this.#syncForRoom())
+  }
+
+  /** All handles belong to files with unsynced writes: they are synced now, and the first to be done is closed. */
+  async #syncForRoom(): Promise<boolean> {
+    let over = false
+    void this.syncAll().finally(() => {
+      over = true
+      this.#changed()
+    })
+    while (!over) {
+      await this.#nextChange()
+      if (await this.#closeIdle()) return true
+    }
+    return this.#closeIdle()
+  }
+
+  #nextChange(): Promise<void> {
     this.#change ??= Promise.withResolvers()
-    await this.#change.promise
-    return true
+    return this.#change.promise
   }
 
   /** Closes the file that was used least recently and can be spared. False when there is none. */
   async #closeIdle(): Promise<boolean> {
+    let idle: PooledFile | undefined
     for (const file of this.#open) {
-      if (file.uses > 0 || file.keepOpen || !file.handle) continue
-      const handle = file.handle
-      // At once: who uses the file from now on opens it again.
-      file.handle = undefined
-      this.#open.delete(file)
-      try {
-        await this.#closeHandle(await handle)
-      } catch (error) {
-        // Nothing in it was unsynced, so nothing is lost with it.
-        this.#log.warn('closing a range file failed', { path: file.path, code: codeOf(error) })
-      }
-      return true
+      if (file.uses > 0 || file.keepOpen) continue
+      if (!idle || file.usedAt < idle.usedAt) idle = file
     }
-    return false
+    if (!idle) return false
+    const handle = idle.handle!
+    // At once: who uses the file from now on opens it again.
+    idle.handle = undefined
+    this.#open.delete(idle)
+    try {
+      await this.#closeHandle(handle)
+    } catch (error) {
+      // Nothing in it was unsynced, so nothing is lost with it.
+      this.#log.warn('closing a range file failed', { path: idle.path, code: codeOf(error) })
+    }
+    return true
   }
 
   async #closeHandle(handle: FileHandle): Promise<void> {
@@ -136,6 +186,7 @@ export class HandlePool {
       await handle.close()
     } finally {
       this.#handles--
+      this.#closed++
       this.#changed()
     }
   }

@@ -8,13 +8,6 @@ import { forEachLimit } from '../limit.ts'
 
 /** Half of the promised 100 ms; the other half is for the disk. */
 const SYNC_DELAY_MS = 50
-/** Syncs at once: few, to leave threads for reads … */
-const MIN_CONCURRENCY = 3
-/**
- * … but when many logs are dirty, enough that none waits for many others; file systems commit concurrent ones together.
- */
-const MAX_CONCURRENCY = 16
-const SYNCS_IN_A_ROW = 16
 
 export interface Syncable {
   /** Rejects with `overloaded` when it is worth another try; any other failure is its own affair. */
@@ -27,12 +20,16 @@ export class Syncer {
   /** When the oldest unsynced write of each log was made, monotonic ms. */
   readonly #dirty = new Map<Syncable, number>()
   readonly #syncing = new Map<Syncable, number>()
+  readonly #concurrency: number
   #timer: Timer | undefined
+  #running: Promise<void> | undefined
   #stopped = false
 
-  constructor(ports: { clock: Clock; timers: Timers }) {
+  /** `concurrency`: syncs asked for at once; more would only wait before the gate. */
+  constructor(ports: { clock: Clock; timers: Timers }, concurrency: number) {
     this.#clock = ports.clock
     this.#timers = ports.timers
+    this.#concurrency = concurrency
   }
 
   /** A write of this log was acknowledged and is not synced yet. */
@@ -54,6 +51,16 @@ export class Syncer {
     return Number.isFinite(oldest) ? this.#clock.monotonicMs() - oldest : 0
   }
 
+  /** A round without waiting for its time; resolves when it is over. */
+  flush(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    return (this.#running ??= this.#round().finally(() => {
+      this.#running = undefined
+      this.#schedule()
+    }))
+  }
+
   stop(): void {
     this.#stopped = true
     this.#timer?.cancel()
@@ -67,11 +74,11 @@ export class Syncer {
   }
 
   #schedule(): void {
-    if (this.#timer || this.#syncing.size > 0 || this.#dirty.size === 0 || this.#stopped) return
+    if (this.#timer || this.#running || this.#dirty.size === 0 || this.#stopped) return
     const due = this.#oldest(this.#dirty) + SYNC_DELAY_MS
     this.#timer = this.#timers.after(Math.max(0, due - this.#clock.monotonicMs()), () => {
       this.#timer = undefined
-      void this.#round()
+      void this.flush()
     })
   }
 
@@ -79,8 +86,7 @@ export class Syncer {
     const logs = [...this.#dirty.keys()]
     for (const [log, since] of this.#dirty) this.#syncing.set(log, since)
     this.#dirty.clear()
-    const needed = Math.ceil(logs.length / SYNCS_IN_A_ROW)
-    await forEachLimit(logs, Math.min(MAX_CONCURRENCY, Math.max(MIN_CONCURRENCY, needed)), async log => {
+    await forEachLimit(logs, this.#concurrency, async log => {
       const since = this.#syncing.get(log)
       if (since === undefined) return
       try {
@@ -94,6 +100,5 @@ export class Syncer {
       }
       this.#syncing.delete(log)
     })
-    this.#schedule()
   }
 }

@@ -5,10 +5,10 @@
 import { crc32 } from 'node:zlib'
 import type { FileHandle } from '../../ports.ts'
 import { codeOf } from '../disk/faults.ts'
+import { FILE_HEADER_BYTES } from './file-header.ts'
 import {
   align,
   decodeHead,
-  FILE_HEADER_BYTES,
   MAX_HEAD_BYTES,
   mayStartRecord,
   RECORD_ALIGN,
@@ -25,7 +25,10 @@ const PAGE_BYTES = 4096
 export interface Span {
   offset: number
   length: number
+  /** In words. */
   detail: string
+  /** Of the record that does not check, if that much of it does. */
+  key?: Uint8Array
 }
 
 export interface Scan {
@@ -38,58 +41,78 @@ export interface Scan {
 }
 
 export interface ScanVisitor {
-  /** Each good record in order of offset; `key` is valid during the call only. A promise is awaited. */
-  record(head: RecordHead, key: Uint8Array): void | Promise<void>
+  /**
+   * Each good record in order of offset. `key` and `value` are valid during the call only; there is no `value` where it
+   * was too long to be in memory at once. A promise is awaited.
+   */
+  record(head: RecordHead, key: Uint8Array, value: Uint8Array | undefined): void | Promise<void>
+}
+
+export interface ScanOptions {
+  /** Where a record starts; default: the first one. */
+  from?: number
+  to?: number
+  /** What is read at once, at least a few KiB. */
+  pieceBytes?: number
 }
 
 /**
- * A bad span with a good record after it is damage. One that reaches the end of the file is a torn tail, unless the
- * disk could not read it: then nobody knows, and it is damage.
+ * From the record at `from` on, to the end of the file or, if that is before it, to `to`. A bad span with a good record
+ * after it is damage. One that reaches the end is a torn tail, unless the disk could not read it: then nobody knows, and it
+ * is damage.
  */
-export async function scanRecords(handle: FileHandle, fileId32: number, visitor: ScanVisitor): Promise<Scan> {
-  const size = await handle.size()
-  const pieces = new Pieces(handle, size)
+export async function scanRecords(
+  handle: FileHandle,
+  fileId32: number,
+  visitor: ScanVisitor,
+  { from = FILE_HEADER_BYTES, to = Number.POSITIVE_INFINITY, pieceBytes = PIECE_BYTES }: ScanOptions = {}
+): Promise<Scan> {
+  const size = Math.min(to, await handle.size())
+  const pieces = new Pieces(handle, size, pieceBytes)
   const damages: Span[] = []
-  let bad: { offset: number; detail: string } | undefined
-  let at = FILE_HEADER_BYTES
+  /** Bad spans, next to one another, after the last good record. */
+  let bad: Span[] = []
+  let at = from
   while (at < size) {
     if (!pieces.has(at, MAX_HEAD_BYTES)) await pieces.need(at, MAX_HEAD_BYTES)
     const head = decodeHead(pieces.bytes(at, MAX_HEAD_BYTES), at, fileId32)
     if (typeof head === 'string') {
-      bad ??= { offset: at, detail: head }
-      at = await nextCandidate(pieces, at + RECORD_ALIGN)
+      const next = await nextCandidate(pieces, at + RECORD_ALIGN)
+      const last = bad.at(-1)
+      // What starts like a record and is none does not end the span that it stands in.
+      if (last && last.key === undefined) last.length = next - last.offset
+      else bad.push({ offset: at, length: next - at, detail: head })
+      at = next
       continue
     }
     const end = at + recordBytes(head.keyLength, head.valueLength)
     const valueAt = at + RECORD_HEADER_BYTES + head.keyLength
-    const whole = pieces.has(valueAt, head.valueLength)
     const keyBytes = pieces.bytes(valueAt - head.keyLength, head.keyLength)
-    // Checking a value that does not fit moves the window on.
-    const key = whole ? keyBytes : keyBytes.slice()
-    if (end > size) {
-      bad ??= { offset: at, detail: 'the record is cut short' }
-    } else if (
-      (whole
-        ? crc32(pieces.bytes(valueAt, head.valueLength))
-        : await crcOf(pieces, valueAt, valueAt + head.valueLength)) !== head.valueCrc
-    ) {
-      bad ??= { offset: at, detail: 'the checksum of the value does not match' }
-    } else {
-      if (bad) damages.push({ ...bad, length: at - bad.offset })
-      bad = undefined
+    const value = pieces.has(valueAt, head.valueLength) ? pieces.bytes(valueAt, head.valueLength) : undefined
+    // Checking a value that is not in the window moves the window on.
+    const key = value ? keyBytes : keyBytes.slice()
+    const problem =
+      end > size
+        ? 'the record is cut short'
+        : (value ? crc32(value) : await crcOf(pieces, valueAt, valueAt + head.valueLength)) !== head.valueCrc
+          ? 'the checksum of the value does not match'
+          : undefined
+    if (problem === undefined) {
+      if (bad.length > 0) damages.push(...bad)
+      bad = []
       // Awaiting each of millions of records would cost more than reading them.
-      const visited = visitor.record(head, key)
+      const visited = visitor.record(head, key, value)
       if (visited) await visited
+    } else {
+      bad.push({ offset: at, length: Math.min(end, size) - at, detail: problem, key: key.slice() })
     }
     // A header that checks tells where its record ends, even if the value is bad.
     at = end
   }
-  if (!bad) return { damages, end: Math.max(at, FILE_HEADER_BYTES), tornBytes: 0 }
-  if (pieces.unreadableTo > bad.offset) {
-    damages.push({ ...bad, length: size - bad.offset })
-    return { damages, end: align(size), tornBytes: 0 }
-  }
-  return { damages, end: bad.offset, tornBytes: size - bad.offset }
+  const [first] = bad
+  if (!first) return { damages, end: at, tornBytes: 0 }
+  if (pieces.unreadableTo > first.offset) return { damages: [...damages, ...bad], end: align(size), tornBytes: 0 }
+  return { damages, end: first.offset, tornBytes: size - first.offset }
 }
 
 /** Piece by piece, so that no length in a file makes us allocate it. */
@@ -109,7 +132,7 @@ async function nextCandidate(pieces: Pieces, from: number): Promise<number> {
   let at = from
   while (at < pieces.size) {
     await pieces.need(at, RECORD_ALIGN)
-    const piece = pieces.bytes(at, PIECE_BYTES)
+    const piece = pieces.bytes(at, pieces.size)
     for (let i = 0; i < piece.length; i += RECORD_ALIGN) if (mayStartRecord(piece, i)) return at + i
     at += align(piece.length)
   }
@@ -119,6 +142,7 @@ async function nextCandidate(pieces: Pieces, from: number): Promise<number> {
 /** A window that moves over a file. */
 class Pieces {
   readonly size: number
+  readonly #pieceBytes: number
   /** End of the last bytes that the disk failed to read; they stand as zeros, which never check. */
   unreadableTo = 0
   readonly #handle: FileHandle
@@ -126,10 +150,11 @@ class Pieces {
   #start = 0
   #length = 0
 
-  constructor(handle: FileHandle, size: number) {
+  constructor(handle: FileHandle, size: number, pieceBytes: number) {
     this.#handle = handle
     this.size = size
-    this.#buffer = new Uint8Array(Math.min(align(size), PIECE_BYTES))
+    this.#pieceBytes = pieceBytes
+    this.#buffer = new Uint8Array(Math.min(align(size), pieceBytes))
   }
 
   /** True when the bytes, as far as the file has them, are in the window. */
@@ -137,10 +162,10 @@ class Pieces {
     return offset >= this.#start && Math.min(offset + length, this.size) <= this.#start + this.#length
   }
 
-  /** Brings them, and what follows, into the window; `length` is at most PIECE_BYTES. */
+  /** Brings them, and what follows, into the window; `length` is at most that of a piece. */
   async need(offset: number, length: number): Promise<void> {
     if (this.has(offset, length)) return
-    const wanted = this.#buffer.subarray(0, Math.max(0, Math.min(PIECE_BYTES, this.size - offset)))
+    const wanted = this.#buffer.subarray(0, Math.max(0, Math.min(this.#pieceBytes, this.size - offset)))
     this.#start = offset
     try {
       const read = await this.#handle.read(wanted, offset)

@@ -1,197 +1,262 @@
 /**
- * Where each key of a range lies, in typed arrays: no object a key, no key bytes. An ordered hash table: positions are
- * already uniform, so the slot where a key is looked for is its share of the range's slice, and clusters are kept
- * sorted. So the table reads in order of position, which is what paging wants, and a search for an absent key stops
- * early.
+ * Where each key of a range lies, in memory: no object a key, no key bytes. A directory over the bits of a position that
+ * follow those of the range leads to small pages (extendible hashing); a page that is full grows by an eighth, a large
+ * one splits in two. So no insertion waits for more than one page, however many keys there are, and pages and what is in
+ * them read in order of position, which is what paging wants.
  *
- * 20 bytes a slot; grown by 1.25 at 85 % load, so 23.5 to 30 bytes a key (design §9: ≤ 32) in all but tiny tables. Two
- * keys may share all 64 bits (collisions of a SHA-256 prefix can be made): their entries stand side by side, and
+ * 20 bytes an entry, 26 to 29 a key of the process's memory, all slack and the allocator's included (design §9: ≤ 32). Positions are the first 64
+ * bits of a SHA-256, and keys with a prefix of choice can be made: the directory therefore grows no faster than the number
+ * of keys allows, and a page that may not split just grows. Entries of one position stand side by side, in one page;
  * whoever asks compares the keys in the records.
  */
-import { RECORD_ALIGN } from '../format/record.ts'
+import { type IndexEntry, IndexPage } from './index-page.ts'
 
-const MAX_LOAD = 0.85
-const GROWTH = 1.25
-const MIN_HOMES = 16
-/** Slots after the last home, for clusters that run over the end; doubled when they do not suffice. */
-const MIN_OVERFLOW = 16
-const MAX_FIRST_OVERFLOW = 64
-const COLUMNS = ['hi', 'lo', 'offset', 'length', 'tag'] as const
+export type { IndexEntry } from './index-page.ts'
+export { MAX_FILE } from './index-page.ts'
 
-type Columns = Record<(typeof COLUMNS)[number], Uint32Array>
+/** Entries at which a page splits, more or less: some 400 KiB, which take 0.3 ms to move. */
+const SPLIT_SIZE = 16_384
+/**
+ * Pages split at sizes from 0.75 to 1.25 of that, spread by the golden ratio. Positions are uniform, so all pages would
+ * grow at the same time; like this, what some of them give back serves others, and the sum grows evenly.
+ */
+const SPREAD = 0.5
+const GOLDEN = (Math.sqrt(5) - 1) / 2
+/** Bits beyond those of the range: 2 ** 20 pages of 4,000 entries are more than any range holds. */
+const MAX_DEPTH = 20
+/** Directory places a full page: uniform positions need two or four; at 8 bytes each, never over half a byte a key. */
+const MAX_PLACES_A_PAGE = 1024
+/** A page that may not split asks again when it has grown so much. */
+const ASK_AGAIN = 1.25
 
-export interface IndexEntry {
-  /** Of the record, in bytes from the start of the file. */
-  offset: number
-  /** Bytes of header, key and value. */
-  length: number
-  tag: number
+export interface Position {
+  hi: number
+  lo: number
 }
 
 export class KeyIndex {
-  #columns: Columns
-  #homes = MIN_HOMES
-  #size = 0
   readonly #rangeBits: number
+  readonly #splitSize: number
+  /** 2 ** `#depth` places; a page whose positions share fewer bits stands in several, side by side. */
+  #directory: IndexPage[]
+  #depth = 0
+  #size = 0
+  #splits = 0
+  /** Entries beyond the first of their position. */
+  #collisions = 0
+  /** Entries into each file; as long as the highest file needs. */
+  readonly #files: number[] = []
 
   /** `q`: number of ranges, a power of two; all positions given must lie in one range. */
-  constructor(q: number) {
+  constructor(q: number, splitSize = SPLIT_SIZE) {
     this.#rangeBits = Math.log2(q)
-    this.#columns = newColumns(MIN_HOMES + MIN_OVERFLOW)
+    this.#splitSize = splitSize
+    this.#directory = [new IndexPage(this.#rangeBits, splitSize)]
   }
 
   get size(): number {
     return this.#size
   }
 
-  /** Memory of the table. */
+  /** Memory of all pages and the directory. */
   get bytes(): number {
-    return this.#columns.hi.byteLength * COLUMNS.length
+    let bytes = this.#directory.length * 8
+    for (let place = 0; place < this.#directory.length; place = this.#following(place)) {
+      bytes += this.#directory[place]!.bytes
+    }
+    return bytes
   }
 
-  /** All entries with this position; normally none or one. */
+  /** True when some position holds more than one entry. */
+  get collides(): boolean {
+    return this.#collisions > 0
+  }
+
+  /** How many entries point into a file. */
+  entriesIn(file: number): number {
+    return this.#files[file] ?? 0
+  }
+
+  /**
+   * Makes room for that many keys, so that inserting them, best in order, neither grows nor splits pages. For an empty
+   * index; else nothing happens.
+   */
+  reserve(expected: number): void {
+    if (this.#size > 0) return
+    let depth = 0
+    let each = expected
+    // Pages differ by chance: room for three deviations more than the mean.
+    const withChance = () => Math.ceil(depth === 0 ? each : each + 3 * Math.sqrt(each))
+    for (; withChance() >= this.#splitSize && depth < this.#maxDepth(); depth++) each /= 2
+    const room = withChance()
+    this.#depth = depth
+    this.#directory = []
+    for (let place = 0; place < 2 ** depth; place++) {
+      this.#directory.push(new IndexPage(this.#rangeBits + depth, this.#splitSize, room))
+    }
+  }
+
+  /** Number of entries of this position: 0, 1 or more. The first is copied into `into`. */
+  lookup(hi: number, lo: number, into: IndexEntry): number {
+    const page = this.#page(hi, lo)
+    const at = page.first(hi, lo)
+    if (at < 0) return 0
+    page.read(at, into)
+    return this.#collisions === 0 ? 1 : page.countFrom(at)
+  }
+
+  /** All entries of this position; normally none or one. */
   find(hi: number, lo: number): IndexEntry[] {
     const entries: IndexEntry[] = []
-    for (let slot = this.#first(hi, lo); slot >= 0 && this.#compare(slot, hi, lo) === 0; slot++) {
-      if (this.#columns.offset[slot] === 0) break
-      entries.push(this.#entry(slot))
+    const page = this.#page(hi, lo)
+    let at = page.first(hi, lo)
+    for (let left = at < 0 ? 0 : page.countFrom(at); left > 0; left--, at = page.behind(at)) {
+      const entry = { file: 0, offset: 0, length: 0, tag: 0 }
+      page.read(at, entry)
+      entries.push(entry)
     }
     return entries
   }
 
-  /** The tag of the first entry with this position. */
+  /** The tag of the first entry of this position. */
   tagOf(hi: number, lo: number): number | undefined {
-    const slot = this.#first(hi, lo)
-    return slot < 0 ? undefined : this.#columns.tag[slot]
+    const page = this.#page(hi, lo)
+    const at = page.first(hi, lo)
+    return at < 0 ? undefined : page.tag(at)
   }
 
-  /** Adds an entry beside any other of the same position. */
+  /** Adds an entry beside any other of the same position, behind them. */
   insert(hi: number, lo: number, entry: IndexEntry): void {
-    if (this.#size + 1 > this.#homes * MAX_LOAD) this.#rebuild(Math.ceil(this.#homes * GROWTH), this.#overflow())
-    const { offset } = this.#columns
-    let slot = this.#home(hi, lo)
-    while (offset[slot] && this.#compare(slot, hi, lo) <= 0) slot++
-    let free = slot
-    while (offset[free]) free++
-    if (free >= offset.length) {
-      this.#rebuild(this.#homes, this.#overflow() * 2)
-      this.insert(hi, lo, entry)
-      return
+    let page = this.#page(hi, lo)
+    while (page.size >= page.splitAt) {
+      this.#split(page, hi, lo)
+      page = this.#page(hi, lo)
     }
-    for (const name of COLUMNS) this.#columns[name].copyWithin(slot + 1, slot, free)
-    this.#columns.hi[slot] = hi
-    this.#columns.lo[slot] = lo
-    this.#set(slot, entry)
+    if (page.insert(hi, lo, entry)) this.#collisions++
     this.#size++
+    this.#countIn(entry.file, 1)
   }
 
-  /** Points the entry of this position and offset at another record. False when there is none. */
-  replace(hi: number, lo: number, offset: number, entry: IndexEntry): boolean {
-    const slot = this.#slotOf(hi, lo, offset)
-    if (slot < 0) return false
-    this.#set(slot, entry)
+  /** Points the entry of this position, file and offset at another record. False when there is none. */
+  replace(hi: number, lo: number, file: number, offset: number, entry: IndexEntry): boolean {
+    const page = this.#page(hi, lo)
+    const at = page.exact(hi, lo, file, offset)
+    if (at < 0) return false
+    page.write(at, entry)
+    if (entry.file !== file) {
+      this.#countIn(file, -1)
+      this.#countIn(entry.file, 1)
+    }
     return true
   }
 
-  /** Forgets the entry of this position and offset. False when there is none. */
-  remove(hi: number, lo: number, offset: number): boolean {
-    let hole = this.#slotOf(hi, lo, offset)
-    if (hole < 0) return false
-    const columns = this.#columns
-    let next = hole + 1
-    while (columns.offset[next] && this.#home(columns.hi[next]!, columns.lo[next]!) < next) next++
-    for (const name of COLUMNS) columns[name].copyWithin(hole, hole + 1, next)
-    hole = next - 1
-    columns.offset[hole] = 0
+  /** Forgets the entry of this position, file and offset. False when there is none. */
+  remove(hi: number, lo: number, file: number, offset: number): boolean {
+    const page = this.#page(hi, lo)
+    const at = page.exact(hi, lo, file, offset)
+    if (at < 0) return false
+    if (page.remove(at)) this.#collisions--
     this.#size--
+    this.#countIn(file, -1)
     return true
   }
 
   /** Every entry, in order of position. `visit` must not change the index. */
   forEach(visit: (hi: number, lo: number, tag: number) => void): void {
-    const { hi, lo, offset, tag } = this.#columns
-    for (let slot = 0; slot < offset.length; slot++) if (offset[slot]) visit(hi[slot]!, lo[slot]!, tag[slot]!)
+    this.walk(undefined, Number.POSITIVE_INFINITY, (hi, lo, _file, _offset, _length, tag) => visit(hi, lo, tag))
   }
 
   /**
-   * At least `limit` entries (if there are) after a position, in order; all of one position come together.
-   * `after` undefined: from the start.
+   * Visits at least `limit` entries (if there are) after a position, in order; all of one position come together.
+   * `after` undefined: from the start. The position of the last one, or undefined when there are no more.
+   * `visit` must not change the index.
    */
-  after(after: { hi: number; lo: number } | undefined, limit: number): (IndexEntry & { hi: number; lo: number })[] {
-    const { hi, lo, offset } = this.#columns
-    const found: (IndexEntry & { hi: number; lo: number })[] = []
-    for (let slot = after ? this.#home(after.hi, after.lo) : 0; slot < offset.length; slot++) {
-      if (!offset[slot] || (after && this.#compare(slot, after.hi, after.lo) <= 0)) continue
-      const last = found.at(-1)
-      if (found.length >= limit && last && (last.hi !== hi[slot] || last.lo !== lo[slot])) break
-      found.push({ hi: hi[slot]!, lo: lo[slot]!, ...this.#entry(slot) })
+  walk(
+    after: Position | undefined,
+    limit: number,
+    visit: (hi: number, lo: number, file: number, offset: number, length: number, tag: number) => void
+  ): Position | undefined {
+    const directory = this.#directory
+    let visited = 0
+    let last = { hi: -1, lo: -1 }
+    const start = after ? this.#place(after.hi, after.lo) : 0
+    for (let place = start; place < directory.length; place = this.#following(place)) {
+      const page = directory[place]!
+      let at = after && place === start ? page.after(after.hi, after.lo) : page.next(0)
+      for (; at >= 0; at = page.next(page.behind(at))) {
+        const hi = page.hi(at)
+        const lo = page.lo(at)
+        if (visited > 0 && visited >= limit && (hi !== last.hi || lo !== last.lo)) return last
+        visit(hi, lo, page.file(at), page.offset(at), page.length(at), page.tag(at))
+        visited++
+        if (visited >= limit) last = { hi, lo }
+      }
     }
+    return undefined
+  }
+
+  /** What `walk` visits, as a list. */
+  after(after: Position | undefined, limit: number): (IndexEntry & Position)[] {
+    const found: (IndexEntry & Position)[] = []
+    this.walk(after, limit, (hi, lo, file, offset, length, tag) => {
+      found.push({ hi, lo, file, offset, length, tag })
+    })
     return found
   }
 
-  #home(hi: number, lo: number): number {
+  /** Shifts are by less than 32 at every depth, so 31 bits of range and directory together. */
+  #maxDepth(): number {
+    return Math.min(MAX_DEPTH, 31 - this.#rangeBits)
+  }
+
+  #place(hi: number, lo: number): number {
     const bits = this.#rangeBits
-    const within = bits === 0 ? hi : ((hi << bits) | (lo >>> (32 - bits))) >>> 0
-    return Math.floor((within / 2 ** 32) * this.#homes)
+    const share = (hi << bits) | ((lo >>> 1) >>> (31 - bits))
+    return (share >>> 1) >>> (31 - this.#depth)
   }
 
-  #overflow(): number {
-    return this.#columns.hi.length - this.#homes
+  #page(hi: number, lo: number): IndexPage {
+    return this.#directory[this.#place(hi, lo)]!
   }
 
-  #compare(slot: number, hi: number, lo: number): number {
-    return this.#columns.hi[slot]! - hi || this.#columns.lo[slot]! - lo
+  /** The first place of the page after the one that stands in this place. */
+  #following(place: number): number {
+    const places = this.#placesOf(this.#directory[place]!)
+    return place - (place % places) + places
   }
 
-  #first(hi: number, lo: number): number {
-    const { offset } = this.#columns
-    let slot = this.#home(hi, lo)
-    while (offset[slot] && this.#compare(slot, hi, lo) < 0) slot++
-    return offset[slot] && this.#compare(slot, hi, lo) === 0 ? slot : -1
+  #placesOf(page: IndexPage): number {
+    return 2 ** (this.#depth + this.#rangeBits - page.shift)
   }
 
-  #slotOf(hi: number, lo: number, offset: number): number {
-    const columns = this.#columns
-    const unit = offset / RECORD_ALIGN
-    for (let slot = this.#first(hi, lo); slot >= 0 && columns.offset[slot]; slot++) {
-      if (this.#compare(slot, hi, lo) !== 0) return -1
-      if (columns.offset[slot] === unit) return slot
+  /** Splits a page in two, or leaves it to grow where that parts nothing or takes too large a directory. */
+  #split(page: IndexPage, hi: number, lo: number): void {
+    const depth = page.shift - this.#rangeBits
+    const parting = depth + page.commonBits() + 1
+    const mayHave = (Math.max(this.#size, this.#splitSize) / this.#splitSize) * MAX_PLACES_A_PAGE
+    if (parting > this.#maxDepth() || 2 ** parting > mayHave) {
+      page.splitAt = Math.ceil(page.size * ASK_AGAIN) + 1
+      return
     }
-    return -1
-  }
-
-  #entry(slot: number): IndexEntry {
-    const { offset, length, tag } = this.#columns
-    return { offset: offset[slot]! * RECORD_ALIGN, length: length[slot]!, tag: tag[slot]! }
-  }
-
-  #set(slot: number, entry: IndexEntry): void {
-    this.#columns.offset[slot] = entry.offset / RECORD_ALIGN
-    this.#columns.length[slot] = entry.length
-    this.#columns.tag[slot] = entry.tag
-  }
-
-  /** One sweep: entries are sorted, so each goes to its home or right after the one before. */
-  #rebuild(homes: number, overflow: number): void {
-    const old = this.#columns
-    this.#homes = homes
-    const fresh = newColumns(homes + Math.max(overflow, Math.min(MAX_FIRST_OVERFLOW, homes)))
-    let next = 0
-    for (let slot = 0; slot < old.offset.length; slot++) {
-      if (!old.offset[slot]) continue
-      next = Math.max(next, this.#home(old.hi[slot]!, old.lo[slot]!))
-      if (next >= fresh.offset.length) {
-        this.#rebuild(homes, overflow * 2)
-        return
-      }
-      for (const name of COLUMNS) fresh[name][next] = old[name][slot]!
-      next++
+    if (depth === this.#depth) {
+      this.#directory = this.#directory.flatMap(page => [page, page])
+      this.#depth++
     }
-    this.#columns = fresh
+    const places = this.#placesOf(page)
+    const place = this.#place(hi, lo)
+    const start = place - (place % places)
+    const [low, high] = page.split(this.#nextSplitAt(), this.#nextSplitAt())
+    this.#directory.fill(low, start, start + places / 2)
+    this.#directory.fill(high, start + places / 2, start + places)
   }
-}
 
-function newColumns(slots: number): Columns {
-  const column = () => new Uint32Array(slots)
-  return { hi: column(), lo: column(), offset: column(), length: column(), tag: column() }
+  #nextSplitAt(): number {
+    const spread = ((this.#splits++ * GOLDEN) % 1) - 0.5
+    return Math.ceil(this.#splitSize * (1 + SPREAD * spread))
+  }
+
+  #countIn(file: number, change: number): void {
+    while (this.#files.length <= file) this.#files.push(0)
+    this.#files[file]! += change
+  }
 }

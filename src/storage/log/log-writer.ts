@@ -1,49 +1,56 @@
 /**
- * Group commit for one log file: appends of one turn share a write, and those that come while a write is in flight
- * gather for the next. Nothing is acknowledged before the file's tail is known good. Offsets are given out when an
- * append is queued; a refused append takes everything queued after it along, so that the file never has a gap.
+ * Group commit for one file. Appends of one turn share a write, and those that come while a write is in flight gather
+ * for the next. Nothing is acknowledged before the file's tail is known good. Offsets are given out when an append is
+ * queued; a refused append takes everything queued after it along, so that the file never has a gap.
  *
- * 1. `append` queues and schedules; 2. `#flush` writes batch after batch; 3. in `disk` mode each batch is synced;
- * 4. `done` of each append. On failure: cut the partial write, `failed` of each in reverse order; or fence the file.
+ * 1. `append` queues and schedules. 2. `#flush` writes batch after batch; in `disk` mode it first waits for its turn to
+ * sync, and all that has gathered until then shares the sync: alone, nobody waits. 3. The batches settle. On failure: cut
+ * the partial write off and take the records back, newest first; or fence the file.
  */
 import type { Durability } from '../../config.ts'
 import { CoterieError } from '../../errors.ts'
-import type { Timers } from '../../ports.ts'
+import type { Clock, Timers } from '../../ports.ts'
 import type { DirSync } from '../disk/dir-sync.ts'
 import { diskFull, fenced, isDiskFull, isShortOfResources, shortOfResources } from '../disk/faults.ts'
 import type { HandlePool, PooledFile } from '../disk/handle-pool.ts'
-import { FILE_HEADER_BYTES } from '../format/record.ts'
+import type { SyncGate } from '../disk/sync-gate.ts'
+import { FILE_HEADER_BYTES } from '../format/file-header.ts'
+import { type NewRecord, recordBytes } from '../format/record.ts'
+import { type BatchBuffers, type Undo, WriteBatch } from './write-batch.ts'
 
-/** Large enough to keep a disk streaming, small enough that the first of a batch does not wait long. */
-const MAX_BATCH_BYTES = 1024 * 1024
-
-export interface Append {
-  buffers: Uint8Array[]
-  bytes: number
-  /** It is durable as the mode says. */
-  done(): void
-  /** It did not happen. Called newest first, so that each can undo what it did. */
-  failed(error: CoterieError): void
+export interface WriterShared {
+  timers: Timers
+  dirSync: DirSync
+  pool: HandlePool
+  gate: SyncGate
+  buffers: BatchBuffers
+  clock: Clock
+  latency: { note(ms: number): void }
+  /** Bytes that wait to be written, over all files. */
+  queued: { bytes: number }
+  durability: Durability
 }
 
 export interface LogWriterInit {
   range: number
   file: PooledFile
+  fileId32: number
   header: Uint8Array
   /** 0: the header is written with the first batch. */
   end: number
   /** All of it survives a power cut, its name included. */
   synced: boolean
-  durability: Durability
+  /** Writes nothing before that one has settled all of its own: a file goes on where an older one ended. */
+  after?: LogWriter
+  /** A record did not happen. Called newest first. */
+  takeBack(undo: Undo): void
   /** A batch was acknowledged and is not synced. */
   onUnsynced(): void
   onFence(error: CoterieError): void
 }
 
 export class LogWriter {
-  readonly #timers: Timers
-  readonly #dirSync: DirSync
-  readonly #pool: HandlePool
+  readonly #shared: WriterShared
   readonly #init: LogWriterInit
   /** Where the next append will lie. */
   #tail: number
@@ -52,7 +59,11 @@ export class LogWriter {
   /** Number of the change that made the file's directory entry. */
   #entry: number
   #entrySynced = false
-  #queue: Append[] = []
+  /** Oldest first. */
+  #queue: WriteBatch[] = []
+  /** Off the queue, on their way to the file. */
+  #leaving: WriteBatch[] = []
+  #lastBatchBytes = 0
   #flushing: Promise<void> | undefined
   #writing = false
   /** The latest write reached the file: it may have left a part of itself there. */
@@ -60,22 +71,29 @@ export class LogWriter {
   #syncing: Promise<void> | undefined
   #refusal: CoterieError | undefined
   #fenced = false
+  #after: LogWriter | undefined
+  #successor: LogWriter | undefined
 
-  constructor(ports: { timers: Timers; dirSync: DirSync; pool: HandlePool }, init: LogWriterInit) {
-    this.#timers = ports.timers
-    this.#dirSync = ports.dirSync
-    this.#pool = ports.pool
+  constructor(shared: WriterShared, init: LogWriterInit) {
+    this.#shared = shared
     this.#init = init
     this.#written = init.end
     // A killed process may have left unsynced what it wrote: the first sync covers it.
     this.#synced = init.synced ? init.end : 0
     this.#entrySynced = init.synced
-    this.#entry = init.synced ? 0 : ports.dirSync.changed()
+    this.#entry = init.synced ? 0 : shared.dirSync.changed()
     this.#tail = Math.max(init.end, FILE_HEADER_BYTES)
+    this.#after = init.after
+    if (init.after) init.after.#successor = this
   }
 
   get tail(): number {
     return this.#tail
+  }
+
+  /** Appended and not in the file yet. */
+  get queuedBytes(): number {
+    return this.#tail - Math.max(this.#written, FILE_HEADER_BYTES)
   }
 
   /** Bytes in the file. */
@@ -93,17 +111,45 @@ export class LogWriter {
     return this.#refusal
   }
 
-  /** Queues at `tail`; the outcome comes through the callbacks. Must not be called after a refusal. */
-  append(append: Append): void {
-    this.#queue.push(append)
-    this.#tail += append.bytes
+  /** Queues at `tail`; resolves when it is as durable as promised. Must not be called after a refusal. */
+  append(record: NewRecord, undo: Undo): Promise<void> {
+    const bytes = recordBytes(record.key.length, record.value.length)
+    let batch = this.#queue.at(-1)
+    if (!batch?.hasRoomFor(bytes)) {
+      const isFirst = this.#tail === FILE_HEADER_BYTES && this.#written === 0
+      const start = isFirst ? 0 : this.#tail
+      const expected = Math.max(bytes, this.#lastBatchBytes)
+      batch = new WriteBatch(this.#shared.buffers, start, expected, isFirst ? this.#init.header : undefined)
+      batch.sinceMs = this.#shared.clock.monotonicMs()
+      // The records are taken back by `failed`; whoever asked for one hears of it there.
+      batch.settled.catch(() => undefined)
+      this.#queue.push(batch)
+    }
+    batch.add(record, this.#init.fileId32, undo)
+    this.#tail += bytes
+    this.#shared.queued.bytes += bytes
     this.#flushing ??= new Promise(resolve => {
-      this.#timers.soon(() => void this.#flush().finally(resolve))
+      this.#shared.timers.soon(() => void this.#flush().finally(resolve))
     })
+    return batch.settled
+  }
+
+  /** A copy of a record that is not in the file yet; undefined: it is, or was refused. */
+  unwritten(offset: number, length: number): Uint8Array | undefined {
+    if (offset < this.#written) return undefined
+    const holds = (batch: WriteBatch) => offset >= batch.start && offset + length <= batch.end
+    const batch = this.#leaving.find(holds) ?? this.#queue.find(holds)
+    return batch?.copy(offset, length)
+  }
+
+  /** Resolves when all that was appended so far has settled, well or not. */
+  async settled(): Promise<void> {
+    const last = this.#queue.at(-1) ?? this.#leaving.at(-1)
+    await last?.settled.catch(() => undefined)
   }
 
   /**
-   * Everything acknowledged when this is called survives a power cut. Throws `range-fenced`, or `overloaded` when it
+   * Everything written when this is called survives a power cut. Throws `range-fenced`, or `overloaded` when it
    * may be tried again.
    */
   async sync(): Promise<void> {
@@ -112,7 +158,7 @@ export class LogWriter {
     while (this.#synced < Math.min(target, this.#written) || (this.#written > 0 && !this.#entrySynced)) {
       if (this.#fenced) throw this.#refusal
       // A sync that is under way began before our last write, perhaps: then it takes another.
-      this.#syncing ??= this.#syncOnce().finally(() => (this.#syncing = undefined))
+      this.#syncing ??= this.#syncInTurn().finally(() => (this.#syncing = undefined))
       await this.#syncing
     }
   }
@@ -120,60 +166,115 @@ export class LogWriter {
   /** Refuses new appends with `error`; those queued are written first, or, if `abandon`, fail with it. */
   async stop(error: CoterieError, abandon: boolean): Promise<void> {
     this.#refusal ??= error
-    if (abandon) this.#failAll([], error)
+    if (abandon) this.fail(error)
     await this.#flushing
   }
 
+  /** Takes nothing any more, and takes back what is queued; a batch that is being written fails when it is done. */
+  fail(error: CoterieError): void {
+    this.#refusal ??= error
+    if (error.code === 'range-fenced') this.#fenced = true
+    this.#failAll([], error)
+  }
+
   async #flush(): Promise<void> {
+    if (this.#after) {
+      await this.#after.#flushing
+      this.#after.#successor = undefined
+      this.#after = undefined
+    }
     while (this.#queue.length > 0) {
-      const batch = this.#takeBatch()
-      const start = this.#written
-      try {
-        await this.#write(batch)
-        if (this.#init.durability === 'disk') await this.sync()
-        // The sync of earlier writes may have failed meanwhile: no ack after that.
-        if (this.#fenced) throw this.#refusal
-      } catch (error) {
-        await this.#refuse(batch, start, error)
-        continue
-      }
-      for (const append of batch) append.done()
-      if (this.#init.durability === 'interval') this.#init.onUnsynced()
+      if (this.#shared.durability === 'disk') await this.#commit()
+      else await this.#write(this.#take())
     }
     this.#flushing = undefined
   }
 
-  #takeBatch(): Append[] {
-    let bytes = 0
-    let count = 0
-    while (count < this.#queue.length && (count === 0 || bytes + this.#queue[count]!.bytes <= MAX_BATCH_BYTES)) {
-      bytes += this.#queue[count++]!.bytes
+  /** Writes all that has gathered when it is its turn, then syncs once for all of it. */
+  async #commit(): Promise<void> {
+    await this.#shared.gate.enter()
+    const written: WriteBatch[] = []
+    try {
+      for (let left = this.#queue.length; left > 0 && this.#queue.length > 0; left--) {
+        const batch = this.#take()
+        if (await this.#writeOrRefuse(batch)) written.push(batch)
+      }
+      if (written.length === 0) return
+      await this.#syncOnce()
+      if (this.#fenced) throw this.#refusal
+    } catch (error) {
+      if (written.length > 0) await this.#refuse(written, error)
+      return
+    } finally {
+      this.#shared.gate.leave()
     }
-    return this.#queue.splice(0, count)
+    for (const batch of written) this.#done(batch)
   }
 
-  async #write(batch: Append[]): Promise<void> {
-    const { file, header, durability } = this.#init
+  async #write(batch: WriteBatch): Promise<void> {
+    if (!(await this.#writeOrRefuse(batch))) return
+    this.#done(batch)
+    if (this.#shared.durability === 'interval') this.#init.onUnsynced()
+  }
+
+  #take(): WriteBatch {
+    const batch = this.#queue.shift()!
+    this.#leaving.push(batch)
+    this.#lastBatchBytes = batch.length
+    return batch
+  }
+
+  #done(batch: WriteBatch): void {
+    this.#forget(batch)
+    this.#shared.latency.note(this.#shared.clock.monotonicMs() - batch.sinceMs)
+    batch.done()
+  }
+
+  #forget(batch: WriteBatch): void {
+    this.#leaving = this.#leaving.filter(other => other !== batch)
+    this.#shared.queued.bytes -= batch.length - (batch.start === 0 ? FILE_HEADER_BYTES : 0)
+  }
+
+  async #writeOrRefuse(batch: WriteBatch): Promise<boolean> {
+    try {
+      await this.#writeBytes(batch)
+      // The sync of earlier writes may have failed meanwhile: no ack after that.
+      if (this.#fenced) throw this.#refusal
+      return true
+    } catch (error) {
+      await this.#refuse([batch], error)
+      return false
+    }
+  }
+
+  async #writeBytes(batch: WriteBatch): Promise<void> {
+    const { file } = this.#init
     // With `os` nobody promised a sync, so such a file may be closed with unsynced writes.
-    if (durability !== 'os') file.keepOpen = true
-    const start = this.#written
-    const buffers = batch.flatMap(append => append.buffers)
-    if (start === 0) buffers.unshift(header)
+    if (this.#shared.durability !== 'os') file.keepOpen = true
     this.#touched = false
     this.#writing = true
     try {
-      await this.#pool.use(file, handle => {
+      await this.#shared.pool.use(file, handle => {
         // The file may just have been created.
-        if (start === 0) {
-          this.#entry = this.#dirSync.changed()
+        if (batch.start === 0) {
+          this.#entry = this.#shared.dirSync.changed()
           this.#entrySynced = false
         }
         this.#touched = true
-        return handle.write(buffers, start)
+        return handle.write(batch.bytes(), batch.start)
       })
-      this.#written = start + buffers.reduce((sum, buffer) => sum + buffer.length, 0)
+      this.#written = batch.end
     } finally {
       this.#writing = false
+    }
+  }
+
+  async #syncInTurn(): Promise<void> {
+    await this.#shared.gate.enter()
+    try {
+      await this.#syncOnce()
+    } finally {
+      this.#shared.gate.leave()
     }
   }
 
@@ -181,8 +282,8 @@ export class LogWriter {
     const { file, range } = this.#init
     const covered = this.#written
     try {
-      await this.#pool.use(file, handle => handle.sync())
-      if (!this.#entrySynced) await this.#dirSync.sync(this.#entry)
+      await this.#shared.pool.use(file, handle => handle.sync())
+      if (!this.#entrySynced) await this.#shared.dirSync.sync(this.#entry)
     } catch (error) {
       if (isShortOfResources(error)) throw shortOfResources(file.path, error)
       // After a failed sync the kernel may hold the lost pages for clean: a second try would lie (fsync, ATC'20).
@@ -193,37 +294,44 @@ export class LogWriter {
     if (this.#synced === this.#written && !this.#writing) file.keepOpen = false
   }
 
-  /** The batch that begins at `start` failed: back to a known good tail, or no further. */
-  async #refuse(batch: Append[], start: number, error: unknown): Promise<void> {
+  /** These batches, next to one another, failed: back to a known good tail, or no further. */
+  async #refuse(batches: WriteBatch[], error: unknown): Promise<void> {
     const { range, file } = this.#init
     const given = error instanceof CoterieError ? error : undefined
-    if (given && given.code !== 'overloaded') return this.#failAll(batch, given)
+    if (given && given.code !== 'overloaded') return this.#failAll(batches, given)
     const full = isDiskFull(error)
     if (!given && !full && !isShortOfResources(error)) {
-      return this.#failAll(batch, this.#fence(fenced(range, 'a write to', file.path, error)))
+      return this.#failAll(batches, this.#fence(fenced(range, 'a write to', file.path, error)))
     }
+    const { start } = batches[0]!
     try {
-      if (this.#touched) await this.#pool.use(file, handle => handle.truncate(start))
+      if (this.#touched) await this.#shared.pool.use(file, handle => handle.truncate(start))
     } catch (truncateError) {
-      return this.#failAll(batch, this.#fence(fenced(range, 'cutting a partial write off', file.path, truncateError)))
+      return this.#failAll(batches, this.#fence(fenced(range, 'cutting a partial write off', file.path, truncateError)))
     }
     this.#written = start
     this.#synced = Math.min(this.#synced, start)
-    this.#failAll(batch, given ?? (full ? diskFull(file.path, error) : shortOfResources(file.path, error)))
+    this.#failAll(batches, given ?? (full ? diskFull(file.path, error) : shortOfResources(file.path, error)))
   }
 
-  #failAll(batch: Append[], error: CoterieError): void {
-    const refused = [...batch, ...this.#queue]
+  /** What an older file refuses takes what was to go to a newer one along: it was put later. */
+  #failAll(batches: WriteBatch[], error: CoterieError): void {
+    if (this.#successor) this.#successor.#failAll([], error)
+    const refused = [...batches, ...this.#queue]
     this.#queue = []
-    for (const append of refused) this.#tail -= append.bytes
-    for (const append of refused.reverse()) append.failed(error)
+    for (const batch of refused.reverse()) {
+      this.#forget(batch)
+      for (let i = batch.undos.length - 1; i >= 0; i--) this.#init.takeBack(batch.undos[i]!)
+      batch.failed(error)
+    }
+    const first = refused.at(-1)
+    if (first) this.#tail = Math.max(first.start, FILE_HEADER_BYTES)
   }
 
   #fence(error: CoterieError): CoterieError {
     if (this.#fenced) return this.#refusal ?? error
     this.#fenced = true
     this.#refusal = error
-    this.#failAll([], error)
     this.#init.onFence(error)
     return error
   }

@@ -1,157 +1,169 @@
 /**
- * One range's log: an append-only file, the index of it, and what is on its way to it. A put is in the index (and
- * visible to `get`) at once, with its future offset; until it is written its bytes are kept in `#pending`. If it is
- * refused, the index goes back to what it said before.
+ * One range's log: its files, the index over them, and what is on its way to them. A put is in the index (and visible
+ * to `get`) at once, with its future offset; until it is written it is read from its batch. If it is refused, the index
+ * goes back to what it said before.
  */
-import type { Durability } from '../../config.ts'
 import { CoterieError } from '../../errors.ts'
-import type { FileIo, Log, Timers } from '../../ports.ts'
 import type { CachedRecord, RecordCache } from '../cache.ts'
-import type { DirSync } from '../disk/dir-sync.ts'
-import { codeOf } from '../disk/faults.ts'
-import { type HandlePool, PooledFile } from '../disk/handle-pool.ts'
 import {
   align,
-  encodeFileHeader,
-  encodeRecord,
-  fileName,
   MAX_FILE_BYTES,
   MAX_KEY_BYTES,
   MAX_VALUE_BYTES,
+  RECORD_FLAGS,
   RECORD_HEADER_BYTES,
+  RECORD_TYPES,
   recordBytes,
-  sameBytes,
-  shortFileId
+  sameBytes
 } from '../format/record.ts'
-import type { IndexEntry, KeyIndex } from '../index/key-index.ts'
+import type { IndexEntry, KeyIndex, Position } from '../index/key-index.ts'
 import { forEachLimit } from '../limit.ts'
-import { LogWriter } from './log-writer.ts'
-import { type Position, RecordReader, StaleEntry, unlessDamaged, untilFresh } from './record-reader.ts'
-
-/** A key and its position, the first 64 bits of its SHA-256. */
-export interface StoredKey {
-  bytes: Uint8Array
-  hi: number
-  lo: number
-}
+import { KeyResolver, type StoredKey, sameEntry } from './key-resolver.ts'
+import type { LogFile } from './log-file.ts'
+import { type FilesShared, LogFiles, type LogFilesInit } from './log-files.ts'
+import { RecordReader, StaleEntry, unlessDamaged, untilFresh } from './record-reader.ts'
+import type { Undo } from './write-batch.ts'
 
 /** What the logs of one store share. */
-export interface LogShared {
-  timers: Timers
-  files: FileIo
-  log: Log
-  dirSync: DirSync
-  pool: HandlePool
+export interface LogShared extends FilesShared {
   cache: RecordCache
-  /** Bytes that wait to be written, over all logs. */
-  queued: { bytes: number }
-  durability: Durability
   onUnsynced(log: RangeLog): void
   onFence(log: RangeLog, error: CoterieError): void
-  onDamage(log: RangeLog, offset: number, length: number, detail: string): void
+  onDamage(log: RangeLog, file: string, offset: number, length: number, detail: string): void
 }
 
-export interface RangeLogInit {
-  /** Unique among the logs that share a cache, ever. */
-  id: number
-  dir: string
-  range: number
-  q: number
-  generation: number
-  fileId: Uint8Array
+export interface RangeLogInit extends LogFilesInit {
   index: KeyIndex
   liveBytes: number
-  /** Bytes of the file, 0 for a new one: then nothing is on disk before the first put. */
-  end: number
-  exists: boolean
-  /** All of it survives a power cut, its name included. */
-  synced: boolean
+  /** Slots of files in which something does not check. */
+  damaged: number[]
+  /** A `settled` record stands in the newest file. */
+  settled: boolean
 }
 
 /**
- * What may wait to be written over all ranges; more is answered `overloaded` (failures 24: a stalled disk sheds load).
- * Room for a few of the largest key states, and for tens of thousands of ordinary ones.
+ * What may wait to be written, over all ranges and to one; more is answered `overloaded` (failures 24: a stalled disk
+ * sheds load, and one stalled range leaves room for the others). Room for a few of the largest key states, and for tens
+ * of thousands of ordinary ones.
  */
 const MAX_QUEUED_BYTES = 256 * 1024 * 1024
-
+const MAX_QUEUED_BYTES_OF_ONE = 64 * 1024 * 1024
 /** Short reads under way at once for one page of keys. */
 const PAGE_READS = 8
-
-interface PendingRecord extends CachedRecord {
-  superseded: boolean
-}
+const NOTHING = new Uint8Array(0)
 
 export class RangeLog {
   readonly range: number
-  readonly generation: number
-  readonly path: string
   readonly #shared: LogShared
-  readonly #id: number
-  readonly #fileId32: number
   readonly #index: KeyIndex
-  readonly #file: PooledFile
+  readonly #files: LogFiles
   readonly #reader: RecordReader
-  readonly #writer: LogWriter
+  readonly #keys: KeyResolver
+  readonly #damaged: Set<number>
   #liveBytes: number
-  /** Records with their future offset, until they are written. */
-  readonly #pending = new Map<number, PendingRecord>()
-  /** Puts that first have to learn which key a position in the index stands for, by position. */
-  readonly #resolving = new Map<string, Promise<void>>()
+  #settled: boolean
+  #takenBack = 0
+  /** Of puts that look for their place. */
+  #resolvingBytes = 0
+  /** For look-ups that settle before the next one. */
+  readonly #found: IndexEntry = { file: 0, offset: 0, length: 0, tag: 0 }
 
   constructor(shared: LogShared, init: RangeLogInit) {
     this.#shared = shared
-    this.#id = init.id
     this.range = init.range
-    this.generation = init.generation
-    this.path = `${init.dir}/${fileName(init.range, init.generation)}`
-    this.#fileId32 = shortFileId(init.fileId)
     this.#index = init.index
     this.#liveBytes = init.liveBytes
-    this.#file = new PooledFile(this.path, init.exists)
+    this.#damaged = new Set(init.damaged)
+    this.#settled = init.settled
+    this.#files = new LogFiles(shared, init, {
+      takeBack: undo => this.#takeBack(undo),
+      onUnsynced: () => shared.onUnsynced(this),
+      onFence: error => {
+        this.#files.fail(error)
+        shared.onFence(this, error)
+      }
+    })
     this.#reader = new RecordReader(shared, {
-      id: init.id,
-      file: this.#file,
-      fileId32: this.#fileId32,
-      pending: this.#pending,
+      fileOf: slot => this.#files.at(slot),
       quarantine: (position, entry, detail) => this.#quarantine(position, entry, detail)
     })
-    this.#writer = new LogWriter(shared, {
-      range: init.range,
-      file: this.#file,
-      header: encodeFileHeader(init),
-      end: init.end,
-      synced: init.synced,
-      durability: shared.durability,
-      onUnsynced: () => shared.onUnsynced(this),
-      onFence: error => shared.onFence(this, error)
-    })
+    this.#keys = new KeyResolver(init.index, this.#reader)
   }
 
   get fenced(): boolean {
-    return this.#writer.refusal?.code === 'range-fenced'
+    return this.refusal?.code === 'range-fenced'
+  }
+
+  /** Why nothing is taken any more: `range-fenced` or `closed`. */
+  get refusal(): CoterieError | undefined {
+    return this.newest.writer.refusal
+  }
+
+  /** Something in the present files did not check. */
+  get damaged(): boolean {
+    return this.#damaged.size > 0
+  }
+
+  /** The newest file says that it holds all of the one it continues. */
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  /** Records that were refused after the index had them, ever. */
+  get takenBack(): number {
+    return this.#takenBack
+  }
+
+  /** Oldest first. */
+  get files(): readonly LogFile[] {
+    return this.#files.all
+  }
+
+  /** The one that is written to. */
+  get newest(): LogFile {
+    return this.#files.newest
+  }
+
+  get index(): KeyIndex {
+    return this.#index
+  }
+
+  /** True once the range, whatever is in it, has a file that survives a power cut. */
+  get lasts(): boolean {
+    return this.files.some(file => file.writer.lasts)
   }
 
   stats(): { keys: number; liveBytes: number; fileBytes: number } {
-    return { keys: this.#index.size, liveBytes: this.#liveBytes, fileBytes: this.#writer.written }
-  }
-
-  get lasts(): boolean {
-    return this.#writer.lasts
+    const fileBytes = this.files.reduce((sum, file) => sum + file.writer.written, 0)
+    return { keys: this.#index.size, liveBytes: this.#liveBytes, fileBytes }
   }
 
   tagOf(key: StoredKey): number | undefined {
     return this.#index.tagOf(key.hi, key.lo)
   }
 
-  forEach(visit: (hi: number, lo: number, tag: number) => void): void {
-    this.#index.forEach(visit)
+  /** The value of a key if memory holds it, without a promise; undefined: ask `get`. */
+  peek(key: StoredKey): Uint8Array | undefined {
+    if (this.#keys.busy || this.refusal) return undefined
+    if (this.#index.lookup(key.hi, key.lo, this.#found) !== 1) return undefined
+    const record = this.#reader.inMemory(this.#found)
+    return record && sameBytes(record.key, key.bytes) ? record.value : undefined
   }
 
   /** The value of a key; undefined: there is none. Throws `damaged`, `range-fenced`, `overloaded`, `closed`. */
-  async get(key: StoredKey): Promise<Uint8Array | undefined> {
-    await this.#resolving.get(positionKey(key))
-    if (this.#writer.refusal) throw this.#writer.refusal
-    return untilFresh(() => this.#get(key))
+  get(key: StoredKey): Promise<Uint8Array | undefined> {
+    if (this.#keys.busy) return this.#getAfterPuts(key)
+    if (this.refusal) return Promise.reject(this.refusal)
+    const entries = this.#index.lookup(key.hi, key.lo, this.#found)
+    if (entries === 0) return Promise.resolve(undefined)
+    if (entries > 1) return untilFresh(() => this.#get(key))
+    return this.#reader.record(key, { ...this.#found }).then(
+      record => (sameBytes(record.key, key.bytes) ? record.value : undefined),
+      error => {
+        if (error instanceof StaleEntry) return untilFresh(() => this.#get(key))
+        throw error
+      }
+    )
   }
 
   /** Every record at a position. Works on a fenced log too, to save what still verifies. */
@@ -174,79 +186,118 @@ export class RangeLog {
   }
 
   /**
-   * Replaces the value of a key. Resolves when it is as durable as the store promises. `key` and `value` must not be
-   * changed afterwards. Rejects with `too-large`, `overloaded`, `disk-full`, `range-fenced`, `damaged`, `closed`.
+   * Replaces the value of a key; undefined removes the key. Resolves when it is as durable as the store promises. `key`
+   * and `value` must not be changed afterwards. Rejects with `too-large`, `overloaded`, `disk-full`, `range-fenced`,
+   * `damaged`, `closed`.
    */
-  put(key: StoredKey, value: Uint8Array, tag: number): Promise<void> {
-    const position = positionKey(key)
-    const before = this.#resolving.get(position)
-    const entries = before ? [] : this.#index.find(key.hi, key.lo)
+  put(key: StoredKey, value: Uint8Array | undefined, tag: number): Promise<void> {
     // The common cases decide at once, so that puts take effect in the order of their calls.
-    const known = before ? undefined : this.#knownEntry(key, entries)
-    if (!before && known !== undefined) return this.#append(key, value, tag, known ?? undefined)
-    const resolved = (before ?? Promise.resolve()).then(() => untilFresh(() => this.#findEntry(key)))
-    const appended = resolved.then(entry => ({ outcome: this.#append(key, value, tag, entry) }))
-    const settled = appended.then(
-      () => {},
-      () => {}
-    )
-    this.#resolving.set(position, settled)
-    void settled.then(() => {
-      if (this.#resolving.get(position) === settled) this.#resolving.delete(position)
-    })
-    return appended.then(({ outcome }) => outcome)
+    if (!this.#keys.busy) {
+      const entries = this.#index.lookup(key.hi, key.lo, this.#found)
+      if (entries === 0) return this.#append(key, value, tag, undefined)
+      const record = entries === 1 ? this.#reader.inMemory(this.#found) : undefined
+      if (record)
+        return this.#append(key, value, tag, sameBytes(record.key, key.bytes) ? { ...this.#found } : undefined)
+    }
+    return this.#putUnknown(key, value, tag)
   }
+
+  /** Of a key that may need the disk to find its place: until then it waits to be written, like others. */
+  #putUnknown(key: StoredKey, value: Uint8Array | undefined, tag: number): Promise<void> {
+    const bytes = key.bytes.length + (value?.length ?? 0)
+    const refusal = this.#overLimit(key.bytes, value ?? NOTHING, 0)
+    if (refusal) return Promise.reject(refusal)
+    const count = (sign: number) => {
+      this.#shared.queued.bytes += sign * bytes
+      this.#resolvingBytes += sign * bytes
+    }
+    let counted = true
+    const found = () => {
+      if (counted) count(-1)
+      counted = false
+    }
+    count(1)
+    const act = (entry: IndexEntry | undefined) => {
+      found()
+      return this.#append(key, value, tag, entry)
+    }
+    return this.#keys.resolve(key, act).finally(found)
+  }
+
+  // ---- what moving records to a newer file needs (compaction.ts)
+
+  /** From now on records go to a new file. */
+  roll(): void {
+    this.#settled = false
+    this.#files.roll()
+  }
+
+  isLive(position: Position, file: LogFile, offset: number): boolean {
+    const entries = this.#index.lookup(position.hi, position.lo, this.#found)
+    if (entries <= 1) return entries === 1 && this.#found.file === file.slot && this.#found.offset === offset
+    return this.#index.find(position.hi, position.lo).some(entry => entry.file === file.slot && entry.offset === offset)
+  }
+
+  /** The record behind an entry; undefined: the index does not point there any more. Throws what `get` throws. */
+  async read(position: Position, entry: IndexEntry): Promise<CachedRecord | undefined> {
+    try {
+      return await this.#reader.record(position, entry)
+    } catch (error) {
+      if (error instanceof StaleEntry) return undefined
+      throw error
+    }
+  }
+
+  /** Appends a copy of a live record; the index points there from now on. In the same turn as `isLive`. */
+  move(key: StoredKey, value: Uint8Array, entry: IndexEntry): Promise<void> {
+    const cached = this.#shared.cache.get(this.#idOf(entry.file), entry.offset)
+    return this.#write(key, value, entry.tag, RECORD_TYPES.put, entry, cached)
+  }
+
+  /** Says in the present file that all of the one it continues stands in it. Resolves as a put does. */
+  async settle(): Promise<void> {
+    await this.#write({ bytes: NOTHING, hi: 0, lo: 0 }, NOTHING, 0, RECORD_TYPES.settled)
+    this.#settled = true
+  }
+
+  /** All that was put so far has settled, well or not. */
+  quiet(): Promise<void> {
+    return this.#files.quiet()
+  }
+
+  /** Lets go of an older file that no entry points into any more, and unlinks it with its hint, for good. */
+  retire(file: LogFile): Promise<void> {
+    this.#damaged.delete(file.slot)
+    return this.#files.retire(file)
+  }
+
+  // ---- the end of a log
 
   sync(): Promise<void> {
-    return this.#writer.sync()
+    return this.#files.sync()
   }
 
-  /** Writes and syncs what was put, then lets go of the file. Throws what failed, after letting go. */
-  async close(): Promise<void> {
-    await this.#settle()
-    await this.#writer.stop(closed(this.range), false)
-    try {
-      if (!this.fenced) await this.#writer.sync()
-    } finally {
-      await this.#shared.pool.close(this.#file)
-    }
+  /** Writes and syncs what was put; nothing is taken any more. Throws what failed. `release` comes after it. */
+  async finish(): Promise<void> {
+    await this.#keys.idle()
+    await this.#files.stop(new CoterieError('closed', `range ${this.range} is closed: this node is stopping`))
+    if (!this.fenced) await this.sync()
   }
 
-  /** Refuses what is queued, lets go of the file and unlinks it. The caller syncs the directory. */
-  async drop(): Promise<void> {
-    await this.#writer.stop(new CoterieError('closed', `range ${this.range} was dropped from this node`), true)
-    try {
-      await this.#shared.pool.close(this.#file)
-    } catch (error) {
-      // It is going away; a failure to write its rest concerns nobody.
-      this.#shared.log.warn('closing a dropped range file failed', { path: this.path, code: codeOf(error) })
-    }
-    if (this.#file.exists) await this.#shared.files.unlink(this.path)
+  /** Lets go of the files. */
+  release(): Promise<void> {
+    return this.#files.close()
   }
 
-  async #settle(): Promise<void> {
-    while (this.#resolving.size > 0) await Promise.all(this.#resolving.values())
+  /** Refuses what is queued, lets go of the files and unlinks them for good. */
+  drop(): Promise<void> {
+    return this.#files.drop(new CoterieError('closed', `range ${this.range} was dropped from this node`))
   }
 
-  /** Which of these entries is the key's, as far as memory tells: null for none of them, undefined for unknown. */
-  #knownEntry(key: StoredKey, entries: IndexEntry[]): IndexEntry | null | undefined {
-    let allKnown = true
-    for (const entry of entries) {
-      const record = this.#reader.inMemory(entry.offset)
-      if (record && sameBytes(record.key, key.bytes)) return entry
-      if (!record) allKnown = false
-    }
-    return allKnown ? null : undefined
-  }
-
-  /** The same, asking the disk. */
-  async #findEntry(key: StoredKey): Promise<IndexEntry | undefined> {
-    for (const entry of this.#index.find(key.hi, key.lo)) {
-      // A damaged one is out of the index now, and the put does not need it.
-      const other = await unlessDamaged(this.#reader.key(key, entry))
-      if (other && sameBytes(other, key.bytes)) return entry
-    }
-    return undefined
+  async #getAfterPuts(key: StoredKey): Promise<Uint8Array | undefined> {
+    await this.#keys.resolved(key)
+    if (this.refusal) throw this.refusal
+    return untilFresh(() => this.#get(key))
   }
 
   async #get(key: StoredKey): Promise<Uint8Array | undefined> {
@@ -268,45 +319,62 @@ export class RangeLog {
     return undefined
   }
 
-  /** Takes effect before it returns; `replaced` must be the key's entry as the index has it now. */
-  #append(key: StoredKey, value: Uint8Array, tag: number, replaced: IndexEntry | undefined): Promise<void> {
-    const offset = this.#writer.tail
-    const bytes = recordBytes(key.bytes.length, value.length)
-    const refusal = this.#writer.refusal ?? this.#overLimit(key.bytes, value, offset + bytes)
+  #append(key: StoredKey, value: Uint8Array | undefined, tag: number, replaced: IndexEntry | undefined): Promise<void> {
+    if (value) return this.#write(key, value, tag, RECORD_TYPES.put, replaced, { key: key.bytes, value })
+    return replaced ? this.#write(key, NOTHING, tag, RECORD_TYPES.remove, replaced) : Promise.resolve()
+  }
+
+  /** Takes effect before it returns; `replaced` must be the key's entry as the index has it now, `cached` goes into the cache. */
+  #write(
+    key: StoredKey,
+    value: Uint8Array,
+    tag: number,
+    type: number,
+    replaced?: IndexEntry,
+    cached?: CachedRecord
+  ): Promise<void> {
+    const file = this.newest
+    const offset = file.writer.tail
+    const { bytes, hi, lo } = key
+    const refusal =
+      file.writer.refusal ?? this.#overLimit(bytes, value, offset + recordBytes(bytes.length, value.length))
     if (refusal) return Promise.reject(refusal)
+    const length = RECORD_HEADER_BYTES + bytes.length + value.length
+    const entry = type === RECORD_TYPES.put ? { file: file.slot, offset, length, tag } : undefined
     const previous = replaced?.offset ?? 0
-    const { hi, lo } = key
-    const buffers = encodeRecord({ key: key.bytes, value, hi, lo, tag, offset, previous }, this.#fileId32)
-    const entry = { offset, length: RECORD_HEADER_BYTES + key.bytes.length + value.length, tag }
-    if (replaced) this.#index.replace(hi, lo, previous, entry)
-    else this.#index.insert(hi, lo, entry)
-    this.#liveBytes += entry.length - (replaced?.length ?? 0)
-    this.#shared.queued.bytes += bytes
-    const before = this.#pending.get(previous)
-    if (before) before.superseded = true
-    const record: PendingRecord = { key: key.bytes, value, superseded: false }
-    this.#pending.set(offset, record)
-    return new Promise((resolve, reject) => {
-      this.#writer.append({
-        buffers,
-        bytes,
-        done: () => {
-          this.#shared.queued.bytes -= bytes
-          this.#pending.delete(offset)
-          if (!record.superseded) this.#shared.cache.set(this.#id, offset, record)
-          this.#shared.cache.delete(this.#id, previous)
-          resolve()
-        },
-        failed: error => {
-          this.#shared.queued.bytes -= bytes
-          this.#pending.delete(offset)
-          if (replaced) this.#index.replace(hi, lo, offset, replaced)
-          else this.#index.remove(hi, lo, offset)
-          this.#liveBytes -= entry.length - (replaced?.length ?? 0)
-          reject(error)
-        }
-      })
-    })
+    const flags = replaced && replaced.file !== file.slot ? RECORD_FLAGS.previousInOlderFile : 0
+    if (replaced && entry) this.#index.replace(hi, lo, replaced.file, previous, entry)
+    else if (entry) this.#index.insert(hi, lo, entry)
+    else if (replaced) this.#index.remove(hi, lo, replaced.file, previous)
+    this.#liveBytes += (entry?.length ?? 0) - (replaced?.length ?? 0)
+    if (replaced) this.#shared.cache.delete(this.#idOf(replaced.file), previous)
+    if (cached) this.#shared.cache.set(file.id, offset, cached)
+    return file.writer.append(
+      { type, flags, key: bytes, value, hi, lo, tag, offset, previous },
+      { hi, lo, entry, replaced }
+    )
+  }
+
+  #takeBack({ hi, lo, entry, replaced }: Undo): void {
+    this.#takenBack++
+    if (entry) this.#shared.cache.delete(this.#idOf(entry.file), entry.offset)
+    if (replaced && entry) this.#index.replace(hi, lo, entry.file, entry.offset, replaced)
+    else if (entry) this.#index.remove(hi, lo, entry.file, entry.offset)
+    else if (replaced) this.#index.insert(hi, lo, replaced)
+    this.#liveBytes -= (entry?.length ?? 0) - (replaced?.length ?? 0)
+  }
+
+  #idOf(slot: number): number {
+    return this.#files.at(slot)?.id ?? 0
+  }
+
+  #quarantine(position: Position, entry: IndexEntry, detail: string): boolean {
+    if (!this.#index.remove(position.hi, position.lo, entry.file, entry.offset)) return false
+    this.#liveBytes -= entry.length
+    this.#damaged.add(entry.file)
+    const path = this.#files.at(entry.file)?.path ?? ''
+    this.#shared.onDamage(this, path, entry.offset, align(entry.length), detail)
+    return true
   }
 
   #overLimit(key: Uint8Array, value: Uint8Array, end: number): CoterieError | undefined {
@@ -315,30 +383,17 @@ export class RangeLog {
       return new CoterieError('too-large', `${sizes} fits no record; at most ${MAX_KEY_BYTES} and ${MAX_VALUE_BYTES}`)
     }
     if (end > MAX_FILE_BYTES) {
-      return new CoterieError('disk-full', `${this.path} is at its limit of ${MAX_FILE_BYTES} bytes`)
+      return new CoterieError('disk-full', `${this.newest.path} is at its limit of ${MAX_FILE_BYTES} bytes`)
     }
-    if (this.#shared.queued.bytes > MAX_QUEUED_BYTES) {
-      return new CoterieError('overloaded', `${MAX_QUEUED_BYTES} bytes wait for the disk already; try again later`)
+    const ours = this.newest.writer.queuedBytes + this.#resolvingBytes
+    if (ours > MAX_QUEUED_BYTES_OF_ONE || this.#shared.queued.bytes > MAX_QUEUED_BYTES) {
+      const waiting = `${ours} bytes wait for ${this.newest.path}, ${this.#shared.queued.bytes} for the disk`
+      return new CoterieError('overloaded', `${waiting} already; try again later`)
     }
     return undefined
-  }
-
-  #quarantine(position: Position, entry: IndexEntry, detail: string): boolean {
-    if (!this.#index.remove(position.hi, position.lo, entry.offset)) return false
-    this.#liveBytes -= entry.length
-    this.#shared.onDamage(this, entry.offset, align(entry.length), detail)
-    return true
   }
 }
 
 function sameEntries(a: IndexEntry[], b: IndexEntry[]): boolean {
-  return a.length === b.length && a.every((entry, i) => entry.offset === b[i]!.offset)
-}
-
-function positionKey(position: Position): string {
-  return `${position.hi}:${position.lo}`
-}
-
-function closed(range: number): CoterieError {
-  return new CoterieError('closed', `range ${range} is closed: this node is stopping`)
+  return a.length === b.length && a.every((entry, i) => sameEntry(entry, b[i]!))
 }

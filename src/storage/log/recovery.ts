@@ -1,125 +1,184 @@
 /**
- * From a range file on disk to an index: what a log knows when it opens. Nothing is guessed: a torn tail is cut, a bad
- * record in the middle is left out and reported, a file with a bad header is left for the caller to set aside.
+ * From the files of a range on disk to an index: what a log knows when it opens. Nothing is guessed: a torn tail is cut, a
+ * bad record in the middle is left out and reported, a file with a bad header is left for the caller to set aside.
  */
 import type { FileHandle, FileIo } from '../../ports.ts'
-import {
-  decodeFileHeader,
-  decodeHead,
-  FILE_HEADER_BYTES,
-  fileName,
-  MAX_HEAD_BYTES,
-  RECORD_HEADER_BYTES,
-  RECORD_TYPES,
-  type RecordHead,
-  recordBytes,
-  sameBytes,
-  shortFileId
-} from '../format/record.ts'
+import { decodeFileHeader, FILE_HEADER_BYTES, type FileHeader, fileName, shortFileId } from '../format/file-header.ts'
+import { sameBytes } from '../format/record.ts'
 import { type Span, scanRecords } from '../format/scan.ts'
-import { KeyIndex } from '../index/key-index.ts'
+import type { KeyIndex } from '../index/key-index.ts'
+import { type ReadHint, readHint } from './hint-reader.ts'
+import { IndexBuilder } from './index-builder.ts'
+import { slotOf } from './log-file.ts'
 
-export interface RecoveredLog {
-  fileId: Uint8Array
-  index: KeyIndex
-  liveBytes: number
-  /** Where the next record goes; 0: even the header has to be written. */
-  end: number
-  tornBytes: number
-  damages: Span[]
+export interface FoundFile {
+  path: string
+  generation: number
+  bytes: number
+  /** A string: in words why it is no file of this range. Undefined: its creation was cut short; it never held a record. */
+  header: FileHeader | string | undefined
 }
 
-/**
- * Opens, scans and, if the tail is torn, truncates a file; `sync`: and syncs it. A string: in words why it is no log of
- * this range. Throws what the file system throws.
- */
-export async function recoverLog(
+export interface RecoveredFile {
+  generation: number
+  fileId: Uint8Array
+  continues: Uint8Array
+  /** Where the next record goes. */
+  end: number
+}
+
+export interface RecoveredLog {
+  index: KeyIndex
+  liveBytes: number
+  files: RecoveredFile[]
+  /** All of the oldest file stands in it, whatever it continues. */
+  settled: boolean
+  tornBytes: number
+  damages: (Span & { path: string; slot: number })[]
+  /** Why a hint was of no use, in words. */
+  badHints: string[]
+  /** Up to where the hint of the newest file reaches; 0: it has none of use. */
+  hintedTo: number
+  /** Bytes of all files that it has spared reading. */
+  hintedBytes: number
+}
+
+/** Throws what opening and reading throw, want of file handles included. */
+export async function findFile(
   files: FileIo,
-  path: string,
-  expected: { range: number; q: number; generation: number; sync: boolean }
-): Promise<RecoveredLog | string> {
-  const handle = await files.open(path, 'r+')
+  dir: string,
+  expected: { range: number; q: number; generation: number }
+): Promise<FoundFile> {
+  const { range, q, generation } = expected
+  const path = `${dir}/${fileName(range, generation)}`
+  const handle = await files.open(path, 'r')
   try {
-    const size = await handle.size()
+    const bytes = await handle.size()
     const headerBytes = new Uint8Array(FILE_HEADER_BYTES)
-    const headerRead = await handle.read(headerBytes, 0)
-    if (headerRead < FILE_HEADER_BYTES) {
-      // Its creation was cut short: no record was ever in it.
-      await handle.truncate(0)
-      const index = new KeyIndex(expected.q)
-      return { fileId: new Uint8Array(0), index, liveBytes: 0, end: 0, tornBytes: size, damages: [] }
-    }
-    const header = decodeFileHeader(headerBytes)
-    if (typeof header === 'string') return header
-    if (header.range !== expected.range || header.q !== expected.q || header.generation !== expected.generation) {
-      const name = fileName(header.range, header.generation)
-      return `the file says that it is ${name} of ${header.q} ranges; here it would have to be of ${expected.q}`
-    }
-    const builder = new IndexBuilder(handle, expected.q, shortFileId(header.fileId))
-    const scan = await scanRecords(handle, shortFileId(header.fileId), builder)
-    if (scan.tornBytes > 0) await handle.truncate(scan.end)
-    // A killed process may have left unsynced records; what is read from now on has to stay.
-    if (expected.sync) await handle.sync()
-    const damages = [...scan.damages, ...builder.strange]
-    return { ...scan, damages, fileId: header.fileId, index: builder.index, liveBytes: builder.liveBytes }
+    const read = await handle.read(headerBytes, 0)
+    if (read < FILE_HEADER_BYTES) return { path, generation, bytes, header: undefined }
+    let header = decodeFileHeader(headerBytes)
+    // Not the generation: a file that was received from another node keeps the one it was made with.
+    if (typeof header !== 'string' && (header.range !== range || header.q !== q))
+      header = `the file says that it is of range ${header.range} of ${header.q}; here it would have to be of ${range} of ${q}`
+    return { path, generation, bytes, header }
   } finally {
     await handle.close()
   }
 }
 
-/** Keeps the latest record of every key. */
-export class IndexBuilder {
-  readonly index: KeyIndex
-  liveBytes = 0
-  records = 0
-  /** Good records that mean nothing to this program. */
-  readonly strange: Span[] = []
-  readonly #handle: FileHandle
-  readonly #fileId32: number
-
-  constructor(handle: FileHandle, q: number, fileId32: number) {
-    this.#handle = handle
-    this.#fileId32 = fileId32
-    this.index = new KeyIndex(q)
+/** The newest file and those that it continues, oldest first, of files in the order of their generations. */
+export function chainOf<T extends { header: FileHeader }>(found: T[]): T[] {
+  const chain = found.slice(-1)
+  for (const older of found.slice(0, -1).reverse()) {
+    if (sameBytes(older.header.fileId, chain[0]!.header.continues)) chain.unshift(older)
   }
+  return chain
+}
 
-  /**
-   * Each record names the one that it replaces, so no keys need comparing, except where that one is missing (damaged)
-   * or two keys share a position.
-   */
-  record(head: RecordHead, key: Uint8Array): void | Promise<void> {
-    if (head.type !== RECORD_TYPES.put) {
-      const length = recordBytes(head.keyLength, head.valueLength)
-      this.strange.push({ offset: head.offset, length, detail: `a record of unknown type ${head.type}` })
-      return
+/**
+ * Opens, reads and, where the tail is torn, truncates the files of a chain; `sync`: and syncs them. Throws what the file
+ * system throws.
+ */
+export async function recoverLog(
+  files: FileIo,
+  chain: (FoundFile & { header: FileHeader })[],
+  expected: { range: number; q: number; sync: boolean }
+): Promise<RecoveredLog> {
+  const builder = new IndexBuilder(expected.q)
+  const handles: FileHandle[] = []
+  const log: RecoveredLog = {
+    index: builder.index,
+    liveBytes: 0,
+    files: [],
+    settled: false,
+    tornBytes: 0,
+    damages: [],
+    badHints: [],
+    hintedTo: 0,
+    hintedBytes: 0
+  }
+  try {
+    for (const found of chain) handles.push(await files.open(found.path, 'r+'))
+    const { hint, syncedTo } = await findHint(files, chain, handles, expected, log)
+    if (hint) {
+      builder.adopt(hint)
+      log.hintedTo = hint.from
+      log.hintedBytes = chain.slice(0, -1).reduce((sum, { bytes }) => sum + bytes, hint.from)
     }
-    this.records++
-    const same = this.index.find(head.hi, head.lo)
-    const replaced = same.find(entry => entry.offset === head.previous)
-    if (same.length === 0 || replaced) return this.#put(head, replaced)
-    return this.#putByKey(head, key.slice(), same)
-  }
-
-  #put(head: RecordHead, replaced: { offset: number; length: number } | undefined): void {
-    const entry = { offset: head.offset, length: lengthOf(head), tag: head.tag }
-    if (replaced) this.index.replace(head.hi, head.lo, replaced.offset, entry)
-    else this.index.insert(head.hi, head.lo, entry)
-    this.liveBytes += entry.length - (replaced?.length ?? 0)
-  }
-
-  async #putByKey(head: RecordHead, key: Uint8Array, same: { offset: number; length: number }[]): Promise<void> {
-    const bytes = new Uint8Array(MAX_HEAD_BYTES)
-    for (const entry of same) {
-      const read = await this.#handle.read(bytes, entry.offset)
-      const other = decodeHead(bytes.subarray(0, read), entry.offset, this.#fileId32)
-      if (typeof other === 'string') continue
-      const otherKey = bytes.subarray(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + other.keyLength)
-      if (sameBytes(otherKey, key)) return this.#put(head, entry)
+    for (const [i, found] of chain.entries()) {
+      const handle = handles[i]!
+      const isNewest = i === chain.length - 1
+      builder.begin({ slot: slotOf(found.generation), handle, fileId32: shortFileId(found.header.fileId) })
+      if (hint && isNewest) builder.settled = hint.settled
+      const from = hint ? (isNewest ? hint.from : found.bytes) : FILE_HEADER_BYTES
+      await readFile(handle, found, { from, syncedTo: isNewest ? syncedTo : 0, sync: expected.sync }, builder, log)
+      log.settled = builder.settled
+      // Where there is a hint, the log was whole when it was written.
+      if (i === 0 && !hint) reportLostPredecessor(found, builder, log)
     }
-    this.#put(head, undefined)
+    return { ...log, index: builder.index, liveBytes: builder.liveBytes }
+  } finally {
+    for (const handle of handles) await handle.close()
   }
 }
 
-function lengthOf(head: RecordHead): number {
-  return RECORD_HEADER_BYTES + head.keyLength + head.valueLength
+/** The hint of the newest file, if it is of use, and up to where that file is known to have been synced. */
+async function findHint(
+  files: FileIo,
+  chain: (FoundFile & { header: FileHeader })[],
+  handles: FileHandle[],
+  { range, q }: { range: number; q: number },
+  log: RecoveredLog
+): Promise<{ hint?: ReadHint; syncedTo: number }> {
+  const { path, generation, header } = chain.at(-1)!
+  const hintPath = path.replace(/log$/, 'hint')
+  const hinted = chain.map(file => ({ slot: slotOf(file.generation), fileId: file.header.fileId, end: file.bytes }))
+  const hint = await readHint(files, hintPath, { range, q, generation }, hinted)
+  if (hint === undefined) return { syncedTo: 0 }
+  const problem =
+    'problem' in hint ? hint.problem : await whyNotWhole(handles.at(-1)!, shortFileId(header.fileId), hint)
+  if (problem !== undefined) log.badHints.push(`${hintPath}: ${problem}`)
+  return { syncedTo: hint.to, ...(problem === undefined ? { hint: hint as ReadHint } : {}) }
+}
+
+/** Entries of a hint may point at records between `from` and `to`: each of them must be there. */
+async function whyNotWhole(
+  handle: FileHandle,
+  fileId32: number,
+  { from, to }: { from: number; to: number }
+): Promise<string | undefined> {
+  if (from === to) return undefined
+  const scan = await scanRecords(handle, fileId32, { record: () => {} }, { from, to })
+  return scan.damages.length === 0 && scan.tornBytes === 0 ? undefined : 'the file is not whole as far as it was'
+}
+
+/** What stands in a file from an offset on; a torn tail is cut off. */
+async function readFile(
+  handle: FileHandle,
+  { path, generation, header: { fileId, continues } }: FoundFile & { header: FileHeader },
+  { from, syncedTo, sync }: { from: number; syncedTo: number; sync: boolean },
+  builder: IndexBuilder,
+  log: RecoveredLog
+): Promise<void> {
+  const { damages, end, tornBytes } = await scanRecords(handle, shortFileId(fileId), builder, { from })
+  if (tornBytes > 0) await handle.truncate(end)
+  // A killed process may have left unsynced records; what is read from now on has to stay.
+  if (sync) await handle.sync()
+  const spans = [...damages, ...builder.strange]
+  if (end < syncedTo) spans.push({ offset: end, length: syncedTo - end, detail: 'it had been synced, and is gone' })
+  for (const span of spans) log.damages.push({ ...span, path, slot: slotOf(generation) })
+  log.tornBytes += tornBytes
+  log.files.push({ generation, fileId, continues, end })
+}
+
+/** A file that continues another one and does not say that it holds all of it: some of it is lost. */
+function reportLostPredecessor(
+  { path, generation, header }: { path: string; generation: number; header: FileHeader },
+  builder: IndexBuilder,
+  log: RecoveredLog
+): void {
+  if (header.continues.every(byte => byte === 0) || builder.settled) return
+  const detail = 'the file continues an older one, which is missing, and does not hold all of it'
+  log.damages.push({ offset: 0, length: 0, detail, path, slot: slotOf(generation) })
 }

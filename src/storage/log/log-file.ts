@@ -1,0 +1,69 @@
+/**
+ * One file of a range's log: its name, its handle, and the writer at its end. A log has one file, or two while an older
+ * one is rewritten into a newer one; the index says in which of them a record lies by the file's slot.
+ */
+import { PooledFile } from '../disk/handle-pool.ts'
+import { encodeFileHeader, fileName, shortFileId } from '../format/file-header.ts'
+import { LogWriter, type LogWriterInit, type WriterShared } from './log-writer.ts'
+
+/** The index keeps a file's slot in five bits. */
+export const FILE_SLOTS = 32
+
+export interface LogFileInit {
+  /** Unique among the files that share a cache, ever. */
+  id: number
+  dir: string
+  range: number
+  q: number
+  generation: number
+  fileId: Uint8Array
+  continues: Uint8Array
+  /** Bytes of the file, 0 for a new one: then nothing is on disk before the first put. */
+  end: number
+  exists: boolean
+  /** All of it survives a power cut, its name included. */
+  synced: boolean
+}
+
+export class LogFile {
+  readonly id: number
+  readonly slot: number
+  readonly generation: number
+  readonly fileId: Uint8Array
+  readonly fileId32: number
+  readonly path: string
+  readonly hintPath: string
+  readonly pooled: PooledFile
+  readonly writer: LogWriter
+
+  constructor(
+    shared: WriterShared,
+    init: LogFileInit,
+    hooks: Pick<LogWriterInit, 'after' | 'takeBack' | 'onUnsynced' | 'onFence'>
+  ) {
+    this.id = init.id
+    this.generation = init.generation
+    this.slot = slotOf(init.generation)
+    this.fileId = init.fileId
+    this.fileId32 = shortFileId(init.fileId)
+    this.path = `${init.dir}/${fileName(init.range, init.generation)}`
+    this.hintPath = `${init.dir}/${fileName(init.range, init.generation, 'hint')}`
+    this.pooled = new PooledFile(this.path, init.exists)
+    const { range, end, synced } = init
+    const header = encodeFileHeader(init)
+    this.writer = new LogWriter(shared, {
+      ...hooks,
+      range,
+      file: this.pooled,
+      fileId32: this.fileId32,
+      header,
+      end,
+      synced
+    })
+  }
+}
+
+/** Two files of one log never share one: generations of files that stand side by side are neighbours. */
+export function slotOf(generation: number): number {
+  return generation % FILE_SLOTS
+}

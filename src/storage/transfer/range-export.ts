@@ -1,0 +1,107 @@
+/**
+ * Gives a range's files away while they are written to and rewritten: what is exported has been synced, so it is never
+ * taken back, and whoever has received a file up to some offset may go on there later, from any node that has it.
+ *
+ * @example
+ *   const source = await store.exportRange(7)
+ *   for (const { fileId, bytes } of await source.refresh()) …  await source.read(fileId, 0, 65536)
+ *   await source.close()
+ */
+import { CoterieError } from '../../errors.ts'
+import type { FileHandle, FileIo } from '../../ports.ts'
+import { codeOf, isShortOfResources, shortOfResources } from '../disk/faults.ts'
+import type { LogFile } from '../log/log-file.ts'
+import type { RangeLog } from '../log/range-log.ts'
+
+export interface ExportedFile {
+  /** 16 hex digits. */
+  fileId: string
+  /** What can be read of it now. */
+  bytes: number
+  /** No more will come. */
+  sealed: boolean
+}
+
+interface Source {
+  file: LogFile
+  handle: FileHandle
+  bytes: number
+  sealed: boolean
+}
+
+export class RangeExport {
+  readonly #log: RangeLog
+  readonly #files: FileIo
+  /** By file id; in the order in which a receiver needs them. */
+  readonly #sources = new Map<string, Source>()
+  #closed = false
+
+  constructor(log: RangeLog, files: FileIo) {
+    this.#log = log
+    this.#files = files
+  }
+
+  /**
+   * The files that make up the range now, oldest first, with all that was acknowledged before the call. A file that has
+   * been rewritten since stays readable. Throws `range-fenced`, `overloaded`, `closed`.
+   */
+  async refresh(): Promise<ExportedFile[]> {
+    this.#mustBeOpen()
+    for (const file of this.#log.files) if (!this.#sources.has(idOf(file))) await this.#open(file)
+    const ends = new Map([...this.#sources].map(([id, { file }]) => [id, file.writer.written]))
+    await this.#log.sync()
+    const newest = this.#log.files.at(-1)
+    for (const [id, source] of this.#sources) {
+      // A file that has left the log was synced before, and grows no more.
+      source.bytes = this.#log.files.includes(source.file) ? ends.get(id)! : source.file.writer.written
+      source.sealed = source.file !== newest
+    }
+    return [...this.#sources].map(([fileId, { bytes, sealed }]) => ({ fileId, bytes, sealed }))
+  }
+
+  /** Bytes of a file that `refresh` has named, as many of `length` as there are. Throws `damaged`, `closed`. */
+  async read(fileId: string, offset: number, length: number): Promise<Uint8Array> {
+    this.#mustBeOpen()
+    const source = this.#sources.get(fileId)
+    if (!source) throw new CoterieError('internal', `this export has no file ${fileId}`)
+    const bytes = new Uint8Array(Math.max(0, Math.min(length, source.bytes - offset)))
+    try {
+      return bytes.subarray(0, await source.handle.read(bytes, offset))
+    } catch (error) {
+      const detail = `cannot be read at ${offset} (${codeOf(error)})`
+      throw new CoterieError('damaged', `${source.file.path} ${detail}; receive it from another replica`, {
+        cause: error
+      })
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const sources = [...this.#sources.values()]
+    this.#sources.clear()
+    for (const { handle } of sources) await handle.close()
+  }
+
+  /** With a handle of its own: it stays readable when the file is unlinked. */
+  async #open(file: LogFile): Promise<void> {
+    if (!file.pooled.exists || file.writer.written === 0) return
+    try {
+      const handle = await this.#files.open(file.path, 'r')
+      this.#sources.set(idOf(file), { file, handle, bytes: 0, sealed: false })
+    } catch (error) {
+      if (isShortOfResources(error)) throw shortOfResources(file.path, error)
+      // It was rewritten in this moment: its records stand in the one after it.
+      if (codeOf(error) === 'ENOENT' && !this.#log.files.includes(file)) return
+      throw new CoterieError('damaged', `${file.path} cannot be opened (${codeOf(error)})`, { cause: error })
+    }
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closed) throw new CoterieError('closed', `the export of range ${this.#log.range} is closed`)
+    if (this.#log.refusal) throw this.#log.refusal
+  }
+}
+
+function idOf(file: LogFile): string {
+  return Buffer.from(file.fileId).toString('hex')
+}

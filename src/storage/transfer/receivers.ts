@@ -1,0 +1,59 @@
+/** Which ranges are being received: one receiver a range, and none where there are records already. */
+import { CoterieError } from '../../errors.ts'
+import type { FilesShared } from '../log/log-files.ts'
+import type { FoundLog } from '../opening.ts'
+import { RangeReceiver } from './range-receiver.ts'
+
+export interface ReceiversHooks {
+  /** Throws when the range has records here. */
+  mustBeEmpty(range: number): void
+  adopt(found: FoundLog): void
+}
+
+export class Receivers {
+  readonly #shared: FilesShared
+  readonly #init: { dir: string; q: number }
+  readonly #hooks: ReceiversHooks
+  /** True while its files are put in place. */
+  readonly #receiving = new Map<number, boolean>()
+
+  constructor(shared: FilesShared, init: { dir: string; q: number }, hooks: ReceiversHooks) {
+    this.#shared = shared
+    this.#init = init
+    this.#hooks = hooks
+  }
+
+  /** Nothing may be put into such a range. */
+  isAdopting(range: number): boolean {
+    return this.#receiving.get(range) === true
+  }
+
+  /** Goes on with what an earlier process left. Throws `internal`, `overloaded`, `disk-full`, `closed`. */
+  async begin(range: number): Promise<RangeReceiver> {
+    const { mustBeEmpty, adopt } = this.#hooks
+    mustBeEmpty(range)
+    if (this.#receiving.has(range)) throw new CoterieError('internal', `range ${range} is being received already`)
+    this.#receiving.set(range, false)
+    const receiver = new RangeReceiver(
+      {
+        files: this.#shared.files,
+        dirSync: this.#shared.dirSync,
+        newGeneration: () => this.#shared.newGeneration(range),
+        beginAdopting: () => {
+          mustBeEmpty(range)
+          this.#receiving.set(range, true)
+        },
+        adopt: log => adopt({ ...log, range, empty: false, received: true }),
+        onEnd: () => this.#receiving.delete(range)
+      },
+      { dir: this.#init.dir, range, q: this.#init.q }
+    )
+    try {
+      await receiver.open()
+      return receiver
+    } catch (error) {
+      await receiver.close()
+      throw error
+    }
+  }
+}
