@@ -1,7 +1,8 @@
-/** A closed-loop load driver, percentiles, CPU time from /proc, and tables: what the benchmarks share. */
+/** Closed-loop load drivers, percentiles, CPU time from /proc, and tables: what the benchmarks share. */
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 export interface Figures {
   perSecond: number
@@ -16,6 +17,8 @@ export interface Figures {
 /** Clock ticks a second in /proc/<pid>/stat, the same on all Linux that Node runs on. */
 const TICKS = 100
 const WARM_MS = 300
+/** Operations that resolve in microtasks alone would starve the timers: the loop turns at least this often. */
+const TURN_MS = 20
 
 /** User and system CPU seconds of a process so far. */
 function cpuSeconds(pid: number): number {
@@ -34,11 +37,16 @@ export async function load(
   const latencies: number[] = []
   let measuring = false
   let over = false
+  let turnedMs = performance.now()
   const worker = async () => {
     while (!over) {
       const startMs = performance.now()
       await op()
-      if (measuring) latencies.push(performance.now() - startMs)
+      const endMs = performance.now()
+      if (measuring) latencies.push(endMs - startMs)
+      if (endMs - turnedMs < TURN_MS) continue
+      turnedMs = endMs
+      await new Promise(resolve => setImmediate(resolve))
     }
   }
   const workers = Promise.all(Array.from({ length: inFlight }, worker))
@@ -54,15 +62,57 @@ export async function load(
   const cpuUsed = cpu() - cpuBefore
   over = true
   await workers
+  return {
+    ...quantiles(latencies),
+    perSecond: latencies.length / elapsed,
+    cpuPer10k: (cpuUsed / latencies.length) * 1e4
+  }
+}
+
+/** The same for operations that return at once: no event loop in between. One of 16 is timed. */
+export function loadSync(op: () => unknown, { seconds }: { seconds: number }): Figures {
+  const warmUntilMs = performance.now() + WARM_MS
+  while (performance.now() < warmUntilMs) op()
+  const latencies: number[] = []
+  const cpuBefore = cpuSeconds(process.pid)
+  const startMs = performance.now()
+  let nowMs = startMs
+  for (; nowMs < startMs + seconds * 1000; nowMs = performance.now()) {
+    const opMs = performance.now()
+    op()
+    latencies.push(performance.now() - opMs)
+    for (let i = 1; i < 16; i++) op()
+  }
+  const done = latencies.length * 16
+  const perSecond = (done / (nowMs - startMs)) * 1000
+  return { ...quantiles(latencies), perSecond, cpuPer10k: ((cpuSeconds(process.pid) - cpuBefore) / done) * 1e4 }
+}
+
+/** Of latencies in any order, which are sorted in place. */
+export function quantiles(latencies: number[]): { p50: number; p99: number; p999: number } {
   latencies.sort((a, b) => a - b)
   const quantile = (q: number) =>
     latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? Number.NaN
-  return {
-    perSecond: latencies.length / elapsed,
-    p50: quantile(0.5),
-    p99: quantile(0.99),
-    p999: quantile(0.999),
-    cpuPer10k: (cpuUsed / latencies.length) * 1e4
+  return { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
+}
+
+/** How late the event loop comes to its timers, in milliseconds; the loop's own millisecond is included. */
+export class LoopDelay {
+  readonly #histogram = monitorEventLoopDelay({ resolution: 1 })
+
+  constructor() {
+    this.#histogram.enable()
+  }
+
+  get p99(): number {
+    return this.#histogram.percentile(99) / 1e6
+  }
+
+  /** The longest so far; the count starts anew. */
+  takeMax(): number {
+    const max = this.#histogram.max / 1e6
+    this.#histogram.reset()
+    return max
   }
 }
 
