@@ -251,6 +251,7 @@ test('interval mode syncs within 100 ms; the lag is told', async () => {
 test('a small cache spares the disk read of a hot key, and no more than its bytes', async () => {
   const files = new FakeFiles()
   const { store, keys } = await filledStore(files, 100, { cacheBytes: 8192 })
+  await store.get(RANGE, keys[99]!)
   const before = files.counts.read ?? 0
   await store.get(RANGE, keys[99]!)
   await store.put(RANGE, keys[99]!, bytesOf('again'), 1)

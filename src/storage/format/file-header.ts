@@ -1,5 +1,5 @@
 /** The first bytes of a range file, and its name. Pure; the picture is in `docs/storage-format.md`. */
-import { crc32 } from 'node:zlib'
+import { crcOf } from './crc.ts'
 import { viewOf } from './record.ts'
 
 export const FORMAT_VERSION = 1
@@ -38,7 +38,7 @@ export function encodeFileHeader(header: Omit<FileHeader, 'version'>): Uint8Arra
   view.setUint32(20, header.generation, true)
   bytes.set(header.fileId, 24)
   bytes.set(header.continues, 32)
-  view.setUint32(CRC_AT, crc32(bytes.subarray(0, CRC_AT)), true)
+  view.setUint32(CRC_AT, crcOf(bytes, 0, CRC_AT), true)
   return bytes
 }
 
@@ -48,7 +48,7 @@ export function decodeFileHeader(bytes: Uint8Array): FileHeader | string {
   const view = viewOf(bytes)
   if (MAGIC.some((byte, i) => bytes[i] !== byte)) return 'the file does not start with the mark of a range log'
   const version = view.getUint16(8, true)
-  if (view.getUint32(CRC_AT, true) !== crc32(bytes.subarray(0, CRC_AT))) {
+  if (view.getUint32(CRC_AT, true) !== crcOf(bytes, 0, CRC_AT)) {
     return 'the checksum of the file header does not match'
   }
   if (version !== FORMAT_VERSION || view.getUint16(10, true) !== FILE_HEADER_BYTES) {

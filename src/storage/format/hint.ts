@@ -3,6 +3,7 @@
  * the picture is in `docs/storage-format.md`. Always optional, always checked: one that does not check is ignored.
  */
 import { crc32 } from 'node:zlib'
+import { crcOf } from './crc.ts'
 import { FILE_HEADER_BYTES, FILE_ID_BYTES } from './file-header.ts'
 import { RECORD_ALIGN, RECORD_HEADER_BYTES, viewOf } from './record.ts'
 
@@ -59,7 +60,7 @@ export function encodeHintHeader(header: HintHeader): Uint8Array {
   view.setUint32(40, header.entries, true)
   view.setUint32(44, header.entriesCrc, true)
   view.setUint32(48, header.olderCrc, true)
-  view.setUint32(CRC_AT, crc32(bytes.subarray(0, CRC_AT)), true)
+  view.setUint32(CRC_AT, crcOf(bytes, 0, CRC_AT), true)
   return bytes
 }
 
@@ -67,7 +68,7 @@ export function encodeHintHeader(header: HintHeader): Uint8Array {
 export function decodeHintHeader(bytes: Uint8Array): HintHeader | undefined {
   if (bytes.length < HINT_HEADER_BYTES || MAGIC.some((byte, i) => bytes[i] !== byte)) return undefined
   const view = viewOf(bytes)
-  if (view.getUint32(CRC_AT, true) !== crc32(bytes.subarray(0, CRC_AT))) return undefined
+  if (view.getUint32(CRC_AT, true) !== crcOf(bytes, 0, CRC_AT)) return undefined
   if (view.getUint16(8, true) !== HINT_VERSION) return undefined
   return {
     settled: (view.getUint16(10, true) & 1) === 1,

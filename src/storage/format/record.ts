@@ -3,8 +3,8 @@
  * `docs/storage-format.md`. Pure: bytes in, values out. All numbers are little-endian. Records lie on an 8-byte grid, so
  * that offsets fit 32 bits (32 GiB a file). File id and own offset under the checksum expose misdirected writes.
  */
-import { crc32 } from 'node:zlib'
 import { LIMITS } from '../../config.ts'
+import { crcOf } from './crc.ts'
 
 const RECORD_MARK = 0xc07e
 /** The fixed part of a record; key, value and padding follow. */
@@ -95,9 +95,9 @@ export function writeHead(bytes: Uint8Array, view: DataView, at: number, record:
   view.setUint32(at + 28, record.tag, true)
   view.setUint32(at + 32, record.hi, true)
   view.setUint32(at + 36, record.lo, true)
-  view.setUint32(at + 40, crc32(value), true)
+  view.setUint32(at + 40, crcOf(value), true)
   bytes.set(key, keyAt)
-  view.setUint32(at, crc32(bytes.subarray(at + CRC_FROM, valueAt)), true)
+  view.setUint32(at, crcOf(bytes, at + CRC_FROM, valueAt), true)
   return valueAt
 }
 
@@ -129,7 +129,7 @@ export function decodeHead(bytes: Uint8Array, offset: number, fileId32: number):
   }
   const headBytes = RECORD_HEADER_BYTES + keyLength
   if (bytes.length < headBytes) return 'the key is cut short'
-  if (view.getUint32(0, true) !== crc32(bytes.subarray(CRC_FROM, headBytes))) {
+  if (view.getUint32(0, true) !== crcOf(bytes, CRC_FROM, headBytes)) {
     return 'the checksum of the record header and key does not match'
   }
   if (view.getUint32(16, true) !== fileId32) return 'the record belongs to another file'
@@ -164,7 +164,7 @@ export function decodeRecord(
   const valueAt = RECORD_HEADER_BYTES + head.keyLength
   if (bytes.length < valueAt + head.valueLength) return 'the value is cut short'
   const value = bytes.subarray(valueAt, valueAt + head.valueLength)
-  if (crc32(value) !== head.valueCrc) return 'the checksum of the value does not match'
+  if (crcOf(value) !== head.valueCrc) return 'the checksum of the value does not match'
   return { key: bytes.subarray(RECORD_HEADER_BYTES, valueAt), value }
 }
 

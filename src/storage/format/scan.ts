@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib'
 import type { FileHandle } from '../../ports.ts'
 import { codeOf } from '../disk/faults.ts'
+import { crcOf } from './crc.ts'
 import { FILE_HEADER_BYTES } from './file-header.ts'
 import {
   align,
@@ -94,7 +95,7 @@ export async function scanRecords(
     const problem =
       end > size
         ? 'the record is cut short'
-        : (value ? crc32(value) : await crcOf(pieces, valueAt, valueAt + head.valueLength)) !== head.valueCrc
+        : (value ? crcOf(value) : await crcOfPieces(pieces, valueAt, valueAt + head.valueLength)) !== head.valueCrc
           ? 'the checksum of the value does not match'
           : undefined
     if (problem === undefined) {
@@ -116,7 +117,7 @@ export async function scanRecords(
 }
 
 /** Piece by piece, so that no length in a file makes us allocate it. */
-async function crcOf(pieces: Pieces, from: number, end: number): Promise<number> {
+async function crcOfPieces(pieces: Pieces, from: number, end: number): Promise<number> {
   let crc = 0
   for (let at = from; at < end; ) {
     if (!pieces.has(at, 1)) await pieces.need(at, 1)

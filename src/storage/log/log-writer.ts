@@ -64,7 +64,9 @@ export class LogWriter {
   /** Off the queue, on their way to the file. */
   #leaving: WriteBatch[] = []
   #lastBatchBytes = 0
-  #flushing: Promise<void> | undefined
+  /** From the first append of a batch until the queue is empty again. */
+  #busy = false
+  #whenIdle: (() => void)[] = []
   #writing = false
   /** The latest write reached the file: it may have left a part of itself there. */
   #touched = false
@@ -121,16 +123,15 @@ export class LogWriter {
       const expected = Math.max(bytes, this.#lastBatchBytes)
       batch = new WriteBatch(this.#shared.buffers, start, expected, isFirst ? this.#init.header : undefined)
       batch.sinceMs = this.#shared.clock.monotonicMs()
-      // The records are taken back by `failed`; whoever asked for one hears of it there.
-      batch.settled.catch(() => undefined)
       this.#queue.push(batch)
     }
     batch.add(record, this.#init.fileId32, undo)
     this.#tail += bytes
     this.#shared.queued.bytes += bytes
-    this.#flushing ??= new Promise(resolve => {
-      this.#shared.timers.soon(() => void this.#flush().finally(resolve))
-    })
+    if (!this.#busy) {
+      this.#busy = true
+      this.#shared.timers.soon(this.#begin)
+    }
     return batch.settled
   }
 
@@ -167,7 +168,7 @@ export class LogWriter {
   async stop(error: CoterieError, abandon: boolean): Promise<void> {
     this.#refusal ??= error
     if (abandon) this.fail(error)
-    await this.#flushing
+    await this.#idle()
   }
 
   /** Takes nothing any more, and takes back what is queued; a batch that is being written fails when it is done. */
@@ -177,17 +178,61 @@ export class LogWriter {
     this.#failAll([], error)
   }
 
+  async #idle(): Promise<void> {
+    if (this.#busy) await new Promise<void>(resolve => this.#whenIdle.push(resolve))
+  }
+
+  #begin = (): void => {
+    if (this.#after || this.#shared.durability === 'disk') void this.#flush()
+    else this.#next()
+  }
+
+  /** The common case, without a promise a step: the next batch goes to a file that is open. */
+  #next = (): void => {
+    if (this.#queue.length === 0) return this.#rest()
+    const { file } = this.#init
+    const handle = this.#written > 0 ? this.#shared.pool.hold(file) : undefined
+    if (!handle) return void this.#flush()
+    const batch = this.#take()
+    if (this.#shared.durability === 'interval') file.keepOpen = true
+    this.#writing = true
+    this.#touched = true
+    const written = () => {
+      this.#writing = false
+      this.#shared.pool.release(file)
+      if (this.#fenced) return void this.#refuse([batch], this.#refusal).then(this.#next)
+      this.#written = batch.end
+      this.#acknowledge(batch)
+      this.#next()
+    }
+    handle.write(batch.bytes(), batch.start).then(written, error => {
+      this.#writing = false
+      this.#shared.pool.release(file)
+      void this.#refuse([batch], error).then(this.#next)
+    })
+  }
+
+  #rest(): void {
+    this.#busy = false
+    const waiting = this.#whenIdle
+    this.#whenIdle = []
+    for (const resolve of waiting) resolve()
+  }
+
   async #flush(): Promise<void> {
     if (this.#after) {
-      await this.#after.#flushing
+      await this.#after.#idle()
       this.#after.#successor = undefined
       this.#after = undefined
     }
     while (this.#queue.length > 0) {
       if (this.#shared.durability === 'disk') await this.#commit()
-      else await this.#write(this.#take())
+      else {
+        const batch = this.#take()
+        if (await this.#writeOrRefuse(batch)) this.#acknowledge(batch)
+      }
     }
-    this.#flushing = undefined
+    this.#rest()
   }
 
   /** Writes all that has gathered when it is its turn, then syncs once for all of it. */
@@ -211,8 +256,7 @@ export class LogWriter {
     for (const batch of written) this.#done(batch)
   }
 
-  async #write(batch: WriteBatch): Promise<void> {
-    if (!(await this.#writeOrRefuse(batch))) return
+  #acknowledge(batch: WriteBatch): void {
     this.#done(batch)
     if (this.#shared.durability === 'interval') this.#init.onUnsynced()
   }
@@ -231,7 +275,8 @@ export class LogWriter {
   }
 
   #forget(batch: WriteBatch): void {
-    this.#leaving = this.#leaving.filter(other => other !== batch)
+    if (this.#leaving[0] === batch) this.#leaving.shift()
+    else this.#leaving = this.#leaving.filter(other => other !== batch)
     this.#shared.queued.bytes -= batch.length - (batch.start === 0 ? FILE_HEADER_BYTES : 0)
   }
 

@@ -7,9 +7,7 @@ import { CoterieError } from '../../errors.ts'
 import type { CachedRecord, RecordCache } from '../cache.ts'
 import {
   align,
-  MAX_FILE_BYTES,
-  MAX_KEY_BYTES,
-  MAX_VALUE_BYTES,
+  type NewRecord,
   RECORD_FLAGS,
   RECORD_HEADER_BYTES,
   RECORD_TYPES,
@@ -21,6 +19,7 @@ import { forEachLimit } from '../limit.ts'
 import { KeyResolver, type StoredKey, sameEntry } from './key-resolver.ts'
 import type { LogFile } from './log-file.ts'
 import { type FilesShared, LogFiles, type LogFilesInit } from './log-files.ts'
+import { QueueBound } from './queue-bound.ts'
 import { RecordReader, StaleEntry, unlessDamaged, untilFresh } from './record-reader.ts'
 import type { Undo } from './write-batch.ts'
 
@@ -41,13 +40,6 @@ export interface RangeLogInit extends LogFilesInit {
   settled: boolean
 }
 
-/**
- * What may wait to be written, over all ranges and to one; more is answered `overloaded` (failures 24: a stalled disk
- * sheds load, and one stalled range leaves room for the others). Room for a few of the largest key states, and for tens
- * of thousands of ordinary ones.
- */
-const MAX_QUEUED_BYTES = 256 * 1024 * 1024
-const MAX_QUEUED_BYTES_OF_ONE = 64 * 1024 * 1024
 /** Short reads under way at once for one page of keys. */
 const PAGE_READS = 8
 const NOTHING = new Uint8Array(0)
@@ -59,20 +51,32 @@ export class RangeLog {
   readonly #files: LogFiles
   readonly #reader: RecordReader
   readonly #keys: KeyResolver
+  readonly #bound: QueueBound
   readonly #damaged: Set<number>
   #liveBytes: number
   #settled: boolean
   #takenBack = 0
-  /** Of puts that look for their place. */
-  #resolvingBytes = 0
   /** For look-ups that settle before the next one. */
   readonly #found: IndexEntry = { file: 0, offset: 0, length: 0, tag: 0 }
+  /** The one that is appended, for as long as that takes. */
+  readonly #record: NewRecord = {
+    type: 0,
+    flags: 0,
+    key: NOTHING,
+    value: NOTHING,
+    hi: 0,
+    lo: 0,
+    tag: 0,
+    offset: 0,
+    previous: 0
+  }
 
   constructor(shared: LogShared, init: RangeLogInit) {
     this.#shared = shared
     this.range = init.range
     this.#index = init.index
     this.#liveBytes = init.liveBytes
+    this.#bound = new QueueBound(shared.queued)
     this.#damaged = new Set(init.damaged)
     this.#settled = init.settled
     this.#files = new LogFiles(shared, init, {
@@ -204,19 +208,9 @@ export class RangeLog {
 
   /** Of a key that may need the disk to find its place: until then it waits to be written, like others. */
   #putUnknown(key: StoredKey, value: Uint8Array | undefined, tag: number): Promise<void> {
-    const bytes = key.bytes.length + (value?.length ?? 0)
-    const refusal = this.#overLimit(key.bytes, value ?? NOTHING, 0)
+    const refusal = this.#bound.refusal(key.bytes.length, value?.length ?? 0, this.newest)
     if (refusal) return Promise.reject(refusal)
-    const count = (sign: number) => {
-      this.#shared.queued.bytes += sign * bytes
-      this.#resolvingBytes += sign * bytes
-    }
-    let counted = true
-    const found = () => {
-      if (counted) count(-1)
-      counted = false
-    }
-    count(1)
+    const found = this.#bound.seek(key.bytes.length + (value?.length ?? 0))
     const act = (entry: IndexEntry | undefined) => {
       found()
       return this.#append(key, value, tag, entry)
@@ -320,7 +314,11 @@ export class RangeLog {
   }
 
   #append(key: StoredKey, value: Uint8Array | undefined, tag: number, replaced: IndexEntry | undefined): Promise<void> {
-    if (value) return this.#write(key, value, tag, RECORD_TYPES.put, replaced, { key: key.bytes, value })
+    if (value) {
+      // One that is changed once more is likely to be asked for; of new ones, few are.
+      const isHot = replaced && this.#shared.cache.get(this.#idOf(replaced.file), replaced.offset)
+      return this.#write(key, value, tag, RECORD_TYPES.put, replaced, isHot && { key: key.bytes, value })
+    }
     return replaced ? this.#write(key, NOTHING, tag, RECORD_TYPES.remove, replaced) : Promise.resolve()
   }
 
@@ -336,32 +334,39 @@ export class RangeLog {
     const file = this.newest
     const offset = file.writer.tail
     const { bytes, hi, lo } = key
-    const refusal =
-      file.writer.refusal ?? this.#overLimit(bytes, value, offset + recordBytes(bytes.length, value.length))
+    const refusal = file.writer.refusal ?? this.#bound.refusal(bytes.length, value.length, file)
     if (refusal) return Promise.reject(refusal)
     const length = RECORD_HEADER_BYTES + bytes.length + value.length
-    const entry = type === RECORD_TYPES.put ? { file: file.slot, offset, length, tag } : undefined
+    const indexed = type === RECORD_TYPES.put
+    const undo: Undo = { hi, lo, file: file.slot, offset, length, tag, indexed, replaced }
     const previous = replaced?.offset ?? 0
-    const flags = replaced && replaced.file !== file.slot ? RECORD_FLAGS.previousInOlderFile : 0
-    if (replaced && entry) this.#index.replace(hi, lo, replaced.file, previous, entry)
-    else if (entry) this.#index.insert(hi, lo, entry)
+    if (replaced && indexed) this.#index.replace(hi, lo, replaced.file, previous, undo)
+    else if (indexed) this.#index.insert(hi, lo, undo)
     else if (replaced) this.#index.remove(hi, lo, replaced.file, previous)
-    this.#liveBytes += (entry?.length ?? 0) - (replaced?.length ?? 0)
+    this.#liveBytes += (indexed ? length : 0) - (replaced?.length ?? 0)
     if (replaced) this.#shared.cache.delete(this.#idOf(replaced.file), previous)
     if (cached) this.#shared.cache.set(file.id, offset, cached)
-    return file.writer.append(
-      { type, flags, key: bytes, value, hi, lo, tag, offset, previous },
-      { hi, lo, entry, replaced }
-    )
+    const record = this.#record
+    record.type = type
+    record.flags = replaced && replaced.file !== file.slot ? RECORD_FLAGS.previousInOlderFile : 0
+    record.key = bytes
+    record.value = value
+    record.hi = hi
+    record.lo = lo
+    record.tag = tag
+    record.offset = offset
+    record.previous = previous
+    return file.writer.append(record, undo)
   }
 
-  #takeBack({ hi, lo, entry, replaced }: Undo): void {
+  #takeBack(undo: Undo): void {
+    const { hi, lo, file, offset, length, indexed, replaced } = undo
     this.#takenBack++
-    if (entry) this.#shared.cache.delete(this.#idOf(entry.file), entry.offset)
-    if (replaced && entry) this.#index.replace(hi, lo, entry.file, entry.offset, replaced)
-    else if (entry) this.#index.remove(hi, lo, entry.file, entry.offset)
+    this.#shared.cache.delete(this.#idOf(file), offset)
+    if (replaced && indexed) this.#index.replace(hi, lo, file, offset, replaced)
+    else if (indexed) this.#index.remove(hi, lo, file, offset)
     else if (replaced) this.#index.insert(hi, lo, replaced)
-    this.#liveBytes -= (entry?.length ?? 0) - (replaced?.length ?? 0)
+    this.#liveBytes -= (indexed ? length : 0) - (replaced?.length ?? 0)
   }
 
   #idOf(slot: number): number {
@@ -375,22 +380,6 @@ export class RangeLog {
     const path = this.#files.at(entry.file)?.path ?? ''
     this.#shared.onDamage(this, path, entry.offset, align(entry.length), detail)
     return true
-  }
-
-  #overLimit(key: Uint8Array, value: Uint8Array, end: number): CoterieError | undefined {
-    if (key.length > MAX_KEY_BYTES || value.length > MAX_VALUE_BYTES) {
-      const sizes = `a key of ${key.length} bytes with a state of ${value.length} bytes`
-      return new CoterieError('too-large', `${sizes} fits no record; at most ${MAX_KEY_BYTES} and ${MAX_VALUE_BYTES}`)
-    }
-    if (end > MAX_FILE_BYTES) {
-      return new CoterieError('disk-full', `${this.newest.path} is at its limit of ${MAX_FILE_BYTES} bytes`)
-    }
-    const ours = this.newest.writer.queuedBytes + this.#resolvingBytes
-    if (ours > MAX_QUEUED_BYTES_OF_ONE || this.#shared.queued.bytes > MAX_QUEUED_BYTES) {
-      const waiting = `${ours} bytes wait for ${this.newest.path}, ${this.#shared.queued.bytes} for the disk`
-      return new CoterieError('overloaded', `${waiting} already; try again later`)
-    }
-    return undefined
   }
 }
 

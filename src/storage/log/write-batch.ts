@@ -12,19 +12,17 @@ import {
   writeHead,
   writeRecord
 } from '../format/record.ts'
-import type { IndexEntry } from '../index/key-index.ts'
+import type { IndexEntry, Position } from '../index/key-index.ts'
 
 /** Large enough to keep a disk streaming, small enough that the first of a batch does not wait long. */
 export const MAX_BATCH_BYTES = 1024 * 1024
 /** Copying more costs more than a write of several buffers. */
 const MAX_COPIED_BYTES = 64 * 1024
 
-/** What a refused record has to be taken back with. */
-export interface Undo {
-  hi: number
-  lo: number
-  /** Undefined: the key was removed. */
-  entry: IndexEntry | undefined
+/** What a record was for the index, to take it back with if it is refused. */
+export interface Undo extends IndexEntry, Position {
+  /** It is a record that the index points at: a put. */
+  indexed: boolean
   replaced: IndexEntry | undefined
 }
 
@@ -34,7 +32,7 @@ export class BatchBuffers {
   #spareBytes = 0
 
   take(bytes: number): Buffer {
-    const size = Math.max(MIN_BUFFER_BYTES, 2 ** Math.ceil(Math.log2(bytes)))
+    const size = bytes <= MIN_BUFFER_BYTES ? MIN_BUFFER_BYTES : 2 ** (32 - Math.clz32(bytes - 1))
     const spare = this.#spare.get(size)?.pop()
     if (spare === undefined) return Buffer.allocUnsafeSlow(size)
     this.#spareBytes -= size
@@ -132,6 +130,8 @@ export class WriteBatch {
 
   failed(error: CoterieError): void {
     this.#release()
+    // Whoever asked for a record hears of it; nobody needs to hear it of the batch.
+    this.settled.catch(() => undefined)
     this.#reject(error)
   }
 

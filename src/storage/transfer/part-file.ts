@@ -2,9 +2,9 @@
  * A range file that is being received: bytes come in order, in pieces of any size; each record is checked before it is
  * written, so all of the file is good, and a transfer that was cut goes on where it ends.
  */
-import { crc32 } from 'node:zlib'
 import { CoterieError } from '../../errors.ts'
 import type { FileHandle } from '../../ports.ts'
+import { crcOf } from '../format/crc.ts'
 import { decodeFileHeader, FILE_HEADER_BYTES, type FileHeader, shortFileId } from '../format/file-header.ts'
 import { decodeHead, MAX_HEAD_BYTES, RECORD_HEADER_BYTES, recordBytes } from '../format/record.ts'
 import { scanRecords } from '../format/scan.ts'
@@ -100,7 +100,7 @@ export class PartFile {
     const length = recordBytes(head.keyLength, head.valueLength)
     if (bytes.length < length) return 0
     const valueAt = RECORD_HEADER_BYTES + head.keyLength
-    if (crc32(bytes.subarray(valueAt, valueAt + head.valueLength)) !== head.valueCrc)
+    if (crcOf(bytes, valueAt, valueAt + head.valueLength) !== head.valueCrc)
       throw this.#bad(offset, 'the checksum of the value does not match')
     return length
   }

@@ -21,6 +21,9 @@ import type { Pace } from './pace.ts'
 const SLICE_BYTES = 64 * 1024
 /** What is read at once. */
 const PIECE_BYTES = 256 * 1024
+/** Of the live bytes, what the files take when a rewriting begins, and where it waits for nobody any more. */
+const BEGIN_FACTOR = 2
+const MAX_FACTOR = 3
 /** Entries looked at in one slice, where the index is searched for what was left behind. */
 const WALK_ENTRIES = 4096
 
@@ -127,7 +130,13 @@ class Rewrite {
 
   async #endSlice(): Promise<void> {
     await this.#settleMoves()
-    await this.#pace.breathe()
+    await this.#pace.breathe(this.#urgency())
+  }
+
+  /** 0 where the files take twice the live bytes, as when it begins; 1 where they take `MAX_FACTOR` times. */
+  #urgency(): number {
+    const { liveBytes, fileBytes } = this.#log.stats()
+    return Math.max(0, (fileBytes / Math.max(1, liveBytes) - BEGIN_FACTOR) / (MAX_FACTOR - BEGIN_FACTOR))
   }
 
   async #settleMoves(): Promise<void> {

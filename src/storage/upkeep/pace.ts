@@ -1,6 +1,7 @@
 /**
  * How fast background work may go: at full speed while nobody else uses the store, a quarter of the time while somebody
- * does, a tenth while writes take longer than they usually do. Work is cut into slices; after each it breathes.
+ * does, a tenth while writes take longer than they usually do; and the more pressing it is, the less it waits. Work is
+ * cut into slices; after each it breathes.
  */
 import { CoterieError } from '../../errors.ts'
 import type { Clock, Timers } from '../../ports.ts'
@@ -56,11 +57,11 @@ export class Pace {
     this.#othersBefore = this.#others()
   }
 
-  /** Between two slices. Throws `closed` once stopped. */
-  async breathe(): Promise<void> {
+  /** Between two slices. `urgency`, 0 to 1: how much of the pause is left out. Throws `closed` once stopped. */
+  async breathe(urgency = 0): Promise<void> {
     const sliceMs = this.#clock.monotonicMs() - this.#sliceStartMs
     const isAlone = this.#others() === this.#othersBefore
-    const pauses = isAlone ? 0 : this.#latency.isSlow ? YIELD_PAUSE : SHARE_PAUSE
+    const pauses = isAlone ? 0 : (this.#latency.isSlow ? YIELD_PAUSE : SHARE_PAUSE) * (1 - Math.min(1, urgency))
     // Even alone: what has come meanwhile goes first.
     if (pauses === 0) await new Promise<void>(resolve => this.#timers.afterIo(resolve))
     else await this.#timers.sleep(Math.min(MAX_PAUSE_MS, sliceMs * pauses))

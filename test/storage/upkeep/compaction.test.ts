@@ -28,9 +28,10 @@ async function upkeep(time: ManualTime): Promise<void> {
   for (let i = 0; i < 80; i++) await time.advance(100)
 }
 
-/** Twice, so that more than half of the file is dead. */
+/** Twice, so that more than half of the file is dead; and read, so that a cache holds what it can. */
 async function overwrite(store: RangeStore, keys: StoredKey[]): Promise<void> {
   for (const text of ['first', 'second']) for (const key of keys) await store.put(RANGE, key, bytesOf(text), 2)
+  for (const key of keys) await store.get(RANGE, key)
 }
 
 async function content(store: RangeStore): Promise<Map<string, string>> {
