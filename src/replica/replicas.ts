@@ -128,7 +128,8 @@ export class Replicas {
   }
 
   async read(range: number, key: Uint8Array): Promise<KeyState | undefined> {
-    const bytes = await this.#get(range, storedKey(key))
+    const stored = storedKey(key)
+    const bytes = this.#store.peek(range, stored) ?? (await this.#get(range, stored))
     return bytes === undefined ? undefined : decodeState(bytes)
   }
 
@@ -279,7 +280,7 @@ export class Replicas {
       await appending.done.catch(() => undefined)
     const tag = this.#store.tagOf(range, key)
     if (tag === undefined) return { state: undefined, tag }
-    const bytes = await this.#get(range, key)
+    const bytes = this.#store.peek(range, key) ?? (await this.#get(range, key))
     return { state: bytes === undefined ? undefined : decodeState(bytes), tag }
   }
 

@@ -29,9 +29,10 @@ const PROMISED_MS = 100
 const WRITE_BACK_MS = 35_000
 /** From the start of a process until it has opened and synced its files; twice what a machine waits after a failed start. */
 const START_MS = 4000
-/** The syncer syncs this many files one after another, and no fewer than three at once. */
-const SYNCS_IN_A_ROW = 16
-const LEAST_AT_ONCE = 3
+/** The syncer syncs this many at once (`SYNC_CONCURRENCY` of the range store) … */
+const SYNCS_AT_ONCE = 3
+/** … of ranges with at most this many files: one that is rewritten has two. */
+const FILES_A_RANGE = 2
 /** Its content, its name, and the directory sync that began before the name was there … */
 const SYNCS_A_FILE = 3
 /** … each this many times as long as the mean. */
@@ -74,7 +75,7 @@ export class Losses {
     if (this.#durability === 'disk') return 0
     if (this.#durability === 'os') return WRITE_BACK_MS
     const { params, disks } = this.#plan
-    const inARow = Math.min(SYNCS_IN_A_ROW, Math.ceil(params.q / LEAST_AT_ONCE))
+    const inARow = Math.ceil((FILES_A_RANGE * params.q) / SYNCS_AT_ONCE)
     return PROMISED_MS + 2 * inARow * SYNCS_A_FILE * SLOW_SYNC * disks.syncMs
   }
 

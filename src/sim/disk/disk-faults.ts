@@ -33,7 +33,7 @@ export function fileError(code: string, syscall: string, path: string): NodeJS.E
 }
 
 export function isRangeFile(path: string): boolean {
-  return path.endsWith('.log') && /(^|\/)ranges$/.test(parentOf(path))
+  return /\.(log|hint)$/.test(path) && /(^|\/)ranges$/.test(parentOf(path))
 }
 
 export class DiskFaults {

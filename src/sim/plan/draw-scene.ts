@@ -114,8 +114,15 @@ function drawSettings(random: SimRandom, wish: SceneWish): Scene['settings'] {
     requestTimeoutMs: random.between(20, 50) * 100,
     hedgeDelayMs: random.between(5, 20) * 10,
     // Now and then nearly every read goes to the disk.
-    cacheBytes: random.chance(0.25) ? random.pick([1, 256, 4096]) : DEFAULT_SETTINGS.cacheBytes
+    cacheBytes: random.chance(0.25) ? random.pick([1, 256, 4096]) : DEFAULT_SETTINGS.cacheBytes,
+    ...drawUpkeep(random.fork('upkeep'))
   }
+}
+
+/** Files are small here: in most runs they are rewritten and hinted all the time, in the others never. */
+function drawUpkeep(random: SimRandom): { compactBytes: number; hintBytes: number } {
+  const bytes = (usual: number) => (random.chance(0.7) ? random.pick([200, 1000, 5000]) : usual)
+  return { compactBytes: bytes(DEFAULT_SETTINGS.compactBytes), hintBytes: bytes(DEFAULT_SETTINGS.hintBytes) }
 }
 
 function drawWindow(

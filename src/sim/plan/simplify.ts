@@ -22,7 +22,7 @@ export function ways(plan: Plan): Way[] {
     ...everyNode(plan, node => ({ ...node, skewMs: 0, drift: 0 })),
     ...everyNode(plan, node => ({ ...node, zone: '', capacity: 1 })),
     ...everyNode(plan, node => ({ ...node, joinAtMs: 0 })),
-    withDefaultCache,
+    withDefaultStorage,
     ...merge(operations, 'client'),
     ...merge(operations, 'via'),
     ...merge(operations, 'key'),
@@ -43,8 +43,8 @@ function plainLinks(plan: Plan): Plan {
   }
 }
 
-function withDefaultCache(plan: Plan): Plan {
-  const { cacheBytes: _, ...settings } = plan.settings
+function withDefaultStorage(plan: Plan): Plan {
+  const { cacheBytes: _, compactBytes: __, hintBytes: ___, ...settings } = plan.settings
   return { ...plan, settings }
 }
 

@@ -5,15 +5,7 @@
  */
 import { CoterieError } from '../../errors.ts'
 import type { CachedRecord, RecordCache } from '../cache.ts'
-import {
-  align,
-  type NewRecord,
-  RECORD_FLAGS,
-  RECORD_HEADER_BYTES,
-  RECORD_TYPES,
-  recordBytes,
-  sameBytes
-} from '../format/record.ts'
+import { align, type NewRecord, RECORD_FLAGS, RECORD_HEADER_BYTES, RECORD_TYPES, sameBytes } from '../format/record.ts'
 import type { IndexEntry, KeyIndex, Position } from '../index/key-index.ts'
 import { forEachLimit } from '../limit.ts'
 import { KeyResolver, type StoredKey, sameEntry } from './key-resolver.ts'

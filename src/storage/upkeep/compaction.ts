@@ -23,7 +23,7 @@ const SLICE_BYTES = 64 * 1024
 const PIECE_BYTES = 256 * 1024
 /** Of the live bytes, what the files take when a rewriting begins, and where it waits for nobody any more. */
 const BEGIN_FACTOR = 2
-const MAX_FACTOR = 3
+const MAX_FACTOR = 4
 /** Entries looked at in one slice, where the index is searched for what was left behind. */
 const WALK_ENTRIES = 4096
 
@@ -34,7 +34,7 @@ export async function compact(log: RangeLog, files: FileIo, pace: Pace): Promise
   for (const file of older) await new Rewrite(log, file, pace).run(files)
   await log.settle()
   await log.quiet()
-  await log.files.at(-1)!.writer.sync()
+  await log.newest.writer.sync()
   for (const file of older) if (log.index.entriesIn(file.slot) > 0) throw left(log)
   for (const file of older) await log.retire(file)
 }

@@ -7,8 +7,8 @@ export const DISK_BUGS: readonly Bug[] = [
     what: 'acknowledges in disk mode what it has not synced',
     seenIn: 'Elasticsearch before 2.0 (translog synced every 5 s)',
     file: 'src/storage/log/log-writer.ts',
-    find: "if (this.#init.durability === 'disk') await this.sync()",
-    replace: '',
+    find: 'if (written.length === 0) return',
+    replace: 'for (const batch of written) this.#done(batch); return',
     scenarios: ['power']
   },
   {
@@ -16,7 +16,7 @@ export const DISK_BUGS: readonly Bug[] = [
     what: 'syncs a new range file, but not the directory that names it',
     seenIn: 'several systems in "All File Systems Are Not Created Equal" (OSDI 2014)',
     file: 'src/storage/log/log-writer.ts',
-    find: 'if (!this.#entrySynced) await this.#dirSync.sync(this.#entry)',
+    find: 'if (!this.#entrySynced) await this.#shared.dirSync.sync(this.#entry)',
     replace: '',
     scenarios: ['power']
   },
@@ -25,7 +25,7 @@ export const DISK_BUGS: readonly Bug[] = [
     what: 'reads records without checking the value',
     seenIn: 'Redis: rotten values reach clients ("Redundancy Does Not Imply Fault Tolerance", FAST 2017)',
     file: 'src/storage/format/record.ts',
-    find: 'if (crc32(value) !== head.valueCrc)',
+    find: 'if (crcOf(value) !== head.valueCrc)',
     replace: 'if (value.length !== head.valueLength)',
     scenarios: ['disk']
   },
@@ -34,7 +34,7 @@ export const DISK_BUGS: readonly Bug[] = [
     what: 'takes a record for good that belongs to another file',
     seenIn: 'the fault itself: "An Analysis of Data Corruption in the Storage Stack" (FAST 2008)',
     file: 'src/storage/format/record.ts',
-    find: "if (view.getUint32(12, true) !== fileId32) return 'the record belongs to another file'",
+    find: "if (view.getUint32(16, true) !== fileId32) return 'the record belongs to another file'",
     replace: '',
     scenarios: ['disk']
   },
@@ -42,7 +42,7 @@ export const DISK_BUGS: readonly Bug[] = [
     name: 'refused-append-keeps-its-place',
     what: 'counts what a full disk has refused into the offsets of later records',
     file: 'src/storage/log/log-writer.ts',
-    find: 'for (const append of refused) this.#tail -= append.bytes',
+    find: 'if (first) this.#tail = Math.max(first.start, FILE_HEADER_BYTES)',
     replace: '',
     scenarios: ['disk', 'swarm']
   },
@@ -50,8 +50,43 @@ export const DISK_BUGS: readonly Bug[] = [
     name: 'refused-append-stays-in-index',
     what: 'leaves the index pointing at a record that a full disk has refused',
     file: 'src/storage/log/range-log.ts',
-    find: 'if (replaced) this.#index.replace(hi, lo, offset, replaced)',
-    replace: 'if (replaced) void previous',
+    find: 'if (replaced && indexed) this.#index.replace(hi, lo, file, offset, replaced)',
+    replace: 'if (replaced && indexed) void offset',
     scenarios: ['disk', 'swarm']
+  },
+  {
+    name: 'rewritten-file-not-synced',
+    what: 'unlinks a range file before the one that it was rewritten into is synced',
+    seenIn: 'LevelDB and others in "All File Systems Are Not Created Equal" (OSDI 2014)',
+    file: 'src/storage/upkeep/compaction.ts',
+    find: 'await log.newest.writer.sync()',
+    replace: '',
+    scenarios: ['power']
+  },
+  {
+    name: 'rewriting-brings-back-the-replaced',
+    what: 'copies records into the new file that newer ones have replaced',
+    seenIn: 'bitcask#82 (merge resurrects)',
+    file: 'src/storage/upkeep/compaction.ts',
+    find: 'value && this.#log.isLive(head, this.#file, offset)',
+    replace: 'value',
+    scenarios: ['restarts', 'swarm']
+  },
+  {
+    name: 'hint-hides-what-came-later',
+    what: 'does not read what was written after a hint',
+    seenIn: 'bitcask#136',
+    file: 'src/storage/log/recovery.ts',
+    find: 'isNewest ? hint.from : found.bytes',
+    replace: 'found.bytes',
+    scenarios: ['restarts', 'power', 'swarm']
+  },
+  {
+    name: 'older-file-ignored',
+    what: 'opens only the newest of the files of a range whose rewriting was cut short',
+    file: 'src/storage/log/recovery.ts',
+    find: 'chain.unshift(older)',
+    replace: 'void older',
+    scenarios: ['restarts', 'power', 'swarm']
   }
 ]
