@@ -251,8 +251,16 @@ export class Replicas {
     return this.#damages.get(range) ?? 0
   }
 
-  /** In the same turn as the append: a frozen copy is being proven held elsewhere and may not change any more (design §6.4). */
+  /**
+   * In the same turn as the append: a frozen copy is being proven held elsewhere and may not change any more (design §6.4);
+   * and what a failed file refuses must not leave this node first, with an actor of its own for every try.
+   */
   #mustTakeWrites(range: number): void {
+    if (this.isFenced(range))
+      throw new CoterieError(
+        'range-fenced',
+        `the file of range ${range} has failed; it takes nothing until it is rebuilt`
+      )
     const status = this.#copies.status(range)
     if (status === 'synced' || status === 'syncing') return
     throw new CoterieError('wrong-node', `this node holds no copy of range ${range} that takes writes`)

@@ -52,6 +52,23 @@ test('after a failed append the key is as before, the actor is new, and what was
   assert.equal(node.replicas.sums(rangeOf(node, 'k')).encode(), rebuiltSums(node, rangeOf(node, 'k')).encode())
 })
 
+test('a range whose file has failed refuses a write before it mints, and before anything leaves', async () => {
+  const files = new FakeFiles()
+  const node = await openReplica(files)
+  const range = rangeOf(node, 'k')
+  files.fail('write', 'EIO')
+  await fails('range-fenced', put(node, 'k', 'v'))
+  let sent = 0
+  node.replicas.mirror = () => {
+    sent++
+    return undefined
+  }
+  await fails('range-fenced', node.replicas.write(range, bytesOf('new'), intent('v')))
+  const other = await put(await openReplica(), 'new', 'v')
+  await fails('range-fenced', node.replicas.merge(range, bytesOf('new'), other.bytes))
+  assert.is(sent, 0)
+})
+
 test('after an append found no room, a write leaves only once it is stored, until one is', async () => {
   const files = new FakeFiles()
   const node = await openReplica(files)
