@@ -173,6 +173,7 @@ export class Info {
       antiEntropy: antiEntropy.stats(),
       gossip: membership.stats(),
       syncLagMs: store.syncLagMs(),
+      rewritten: store.compactions,
       background: this.#parts.background.list()
     }
   }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Durability } from '../../src/config.ts'
 import type { FileIo, Timer, Timers } from '../../src/ports.ts'
 import { silentLog, systemRandom } from '../../src/runtime.ts'
+import { sleepOn } from '../../src/sleep.ts'
 import { RangeStore, type StoredKey } from '../../src/storage/range-store.ts'
 
 export const Q = 8
@@ -54,8 +55,8 @@ export class ManualTime implements Timers {
     setImmediate(fn)
   }
 
-  sleep(delayMs: number): Promise<void> {
-    return new Promise(resolve => this.after(delayMs, resolve))
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
+    return sleepOn((ms, fn) => this.after(ms, fn))(delayMs, signal)
   }
 
   /** Runs what is due, and lets everything that follows from it (on fake files) come to rest. */

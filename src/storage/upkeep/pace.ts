@@ -39,7 +39,7 @@ export class Pace {
   readonly #latency: WriteLatency
   /** Operations of others so far. */
   readonly #others: () => number
-  #stopped = false
+  readonly #stopping = new AbortController()
   #sliceStartMs = 0
   #othersBefore = 0
 
@@ -52,7 +52,7 @@ export class Pace {
 
   /** A slice begins now. Throws `closed` once stopped. */
   begin(): void {
-    if (this.#stopped) throw new CoterieError('closed', 'the store is closing: background work ends here')
+    this.#stopping.signal.throwIfAborted()
     this.#sliceStartMs = this.#clock.monotonicMs()
     this.#othersBefore = this.#others()
   }
@@ -64,11 +64,11 @@ export class Pace {
     const pauses = isAlone ? 0 : (this.#latency.isSlow ? YIELD_PAUSE : SHARE_PAUSE) * (1 - Math.min(1, urgency))
     // Even alone: what has come meanwhile goes first.
     if (pauses === 0) await new Promise<void>(resolve => this.#timers.afterIo(resolve))
-    else await this.#timers.sleep(Math.min(MAX_PAUSE_MS, sliceMs * pauses))
+    else await this.#timers.sleep(Math.min(MAX_PAUSE_MS, sliceMs * pauses), this.#stopping.signal)
     this.begin()
   }
 
   stop(): void {
-    this.#stopped = true
+    this.#stopping.abort(new CoterieError('closed', 'the store is closing: background work ends here'))
   }
 }
