@@ -27,6 +27,7 @@ import { Replicas } from './replica/replicas.ts'
 import { RangeStore } from './storage/range-store.ts'
 import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
+import { Zones } from './zones.ts'
 
 /** Gossip rounds without a new member after which a joiner works out its share. */
 const SETTLE_ROUNDS = 2
@@ -57,6 +58,7 @@ export class Core {
   readonly membership: Membership
   readonly topology: Topology
   readonly store: StoreRequests
+  readonly #zones: Zones
   readonly #storage: RangeStore
   readonly #copies: CopyTable
   readonly #peers: Peers
@@ -88,10 +90,11 @@ export class Core {
       onConflict: init.onFatal,
       onOvertaken: remembered => this.#onOvertaken(remembered.claims)
     })
+    this.#zones = new Zones(ports, { dir })
     this.topology = new Topology(ports, {
       dir,
       params,
-      zoneOf: peerId => this.membership.member(peerId)?.record.zone ?? ''
+      zoneOf: peerId => this.#zones.of(peerId)
     })
     this.#storage = new RangeStore(ports, {
       dir: `${dir}/ranges`,
@@ -180,6 +183,8 @@ export class Core {
       'syncing'
     )
     for (const range of this.#copies.ranges()) this.#storage.create(range)
+    await this.#zones.open()
+    this.#zones.learn(this.#ports.signer.peerId, this.#init.settings.zone)
     await this.topology.open()
     const isHeld = (range: number) => this.topology.view.isMember(range, this.#ports.signer.peerId)
     this.#prepared.reopened(this.#copies.withStatus('synced').filter(range => !isHeld(range)))
@@ -250,7 +255,7 @@ export class Core {
   #subscribe(): void {
     this.#unsubscribes.push(
       this.topology.onChange(() => this.#soon()),
-      this.membership.onRecord((record, previous) => this.#onRecord(record, previous)),
+      this.membership.onRecord(record => this.#onRecord(record)),
       this.membership.onLiveness((peerId, verdict) => {
         this.#ports.log.info(`a member seems ${verdict}`, { peer: peerId })
         if (verdict === 'up') this.#antiEntropy.peerReturned(peerId)
@@ -265,9 +270,9 @@ export class Core {
     })
   }
 
-  #onRecord(record: MemberRecord, previous: MemberRecord | undefined): void {
+  #onRecord(record: MemberRecord): void {
     this.#background.run('taking in ring facts', this.#learn(record))
-    if (previous === undefined || previous.zone !== record.zone) this.topology.invalidate()
+    if (this.#zones.learn(record.peerId, record.zone)) this.topology.invalidate()
   }
 
   /** Omission releases nothing (design §6): an owner that leaves out what it owns has lost it, and hears it from us. */
