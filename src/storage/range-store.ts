@@ -116,11 +116,10 @@ export class RangeStore {
     await files.makeDir(dir)
     const parent = dir.slice(0, dir.lastIndexOf('/'))
     if (parent !== '') await files.syncDir(parent)
-    const opening = new DirectoryOpening(this.#ports, this.#shared.dirSync, this.#init)
-    const { damages, tornBytes, hintedBytes, generations } = await opening.run(found =>
+    const opening = new DirectoryOpening(this.#ports, this.#shared.dirSync, this.#generations, this.#init)
+    const { damages, tornBytes, hintedBytes } = await opening.run(found =>
       this.#take(found, this.#init.durability === 'disk')
     )
-    for (const [range, generation] of generations) this.#generations.set(range, generation)
     for (const damage of damages) this.#damage(damage)
     const { keys, fileBytes } = this.totalStats()
     this.#open = true
@@ -346,8 +345,6 @@ export class RangeStore {
     const log = this.#addLog({ ...found, range, damaged: found.damages.map(({ slot }) => slot), files })
     if (durability === 'interval' && !empty && !isSynced) this.#syncer.dirty(log)
     if (found.hintedTo > 0) this.#housekeeper.foundHint(log, found.hintedTo)
-    // What was received stays as its source has it: what is put here goes to a file of our own.
-    if (found.received) log.roll()
   }
 
   #addLog(init: Omit<RangeLogInit, 'dir' | 'q'>): RangeLog {

@@ -189,10 +189,12 @@ test('EIO on a sync: no ack, no second sync, fenced, in disk and in interval mod
       assert.equal(faults, [RANGE])
       assert.is(await codeOfRejection(store.sync(RANGE)), 'range-fenced')
       await time.advance(1000)
-      assert.is(files.counts.sync, 1)
+      // In disk mode the header of a new file is synced by itself, before the directory.
+      const syncs = durability === 'disk' && operation === 'syncDir' ? 2 : 1
+      assert.is(files.counts.sync, syncs)
       assert.is(store.syncLagMs(), 0)
       await store.close()
-      assert.is(files.counts.sync, 1)
+      assert.is(files.counts.sync, syncs)
       assert.is(files.openHandles, 0)
     }
   }

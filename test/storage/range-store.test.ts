@@ -216,9 +216,9 @@ test('a batch stays near 1 MiB', async () => {
   assert.is(files.counts.write, 3)
 })
 
-test('disk mode syncs each batch before its acks; os mode never by itself', async () => {
+test('disk mode syncs the header of a file, then each batch before its acks; os mode never by itself', async () => {
   for (const [durability, syncs] of [
-    ['disk', 1],
+    ['disk', 2],
     ['os', 0]
   ] as const) {
     const files = new FakeFiles()

@@ -180,7 +180,7 @@ export class FakeFiles implements FileIo {
       return
     }
     const inode = new Inode()
-    inode.bytes = content.slice()
+    inode.bytes = new Uint8Array(content)
     inode.length = content.length
     this.#addDir(parentOf(path))
     this.#entries.set(path, inode)

@@ -30,6 +30,8 @@ export interface BadHint {
   problem: string
   /** So far the file had been synced when the hint was written, if its header tells. */
   to: number
+  /** The older files of the log were others, or of other lengths, then. */
+  otherOlder: boolean
 }
 
 export interface HintedFile {
@@ -67,7 +69,7 @@ export async function readHint(
     if (!isOurs || !sameBytes(header.fileId, newest.fileId)) return bad('it describes another file')
     to = header.to
     if (to > newest.end || header.from > to) return bad('the file is shorter than it was', to)
-    if (header.olderCrc !== crcOfFiles(files.slice(0, -1))) return bad('it goes with other older files', to)
+    if (header.olderCrc !== crcOfFiles(files.slice(0, -1))) return bad('it goes with other older files', to, true)
     const bytesExpected = HINT_HEADER_BYTES + header.entries * HINT_ENTRY_BYTES
     if ((await handle.size()) !== bytesExpected) return bad('it has another length', to)
     const hint = await readEntries(handle, header, files)
@@ -80,7 +82,7 @@ export async function readHint(
   }
 }
 
-const bad = (problem: string, to = 0): BadHint => ({ problem, to })
+const bad = (problem: string, to = 0, otherOlder = false): BadHint => ({ problem, to, otherOlder })
 
 async function readEntries(handle: FileHandle, header: HintHeader, files: HintedFile[]): Promise<ReadHint | string> {
   const ends = new Map(files.map(({ slot, end }) => [slot, end]))
@@ -112,4 +114,15 @@ async function readEntries(handle: FileHandle, header: HintHeader, files: Hinted
   }
   if (crc !== header.entriesCrc) return 'the checksum of its entries does not match'
   return { index, liveBytes, from: header.from, to: header.to, settled: header.settled }
+}
+
+/** Up to where the file of a hint had been synced when it was written; 0: nobody knows. Never throws. */
+export async function readSyncedTo(io: FileIo, path: string): Promise<number> {
+  try {
+    const bytes = await io.readFile(path)
+    return (bytes && decodeHintHeader(bytes)?.to) ?? 0
+  } catch {
+    // It tells nothing then, as a hint that is not there.
+    return 0
+  }
 }

@@ -71,7 +71,23 @@ export class LogFiles {
   }
 
   async sync(): Promise<void> {
-    for (const file of this.#files) await file.writer.sync()
+    for (const file of this.#files) {
+      try {
+        await file.writer.sync()
+      } catch (error) {
+        // What has been rewritten meanwhile stands, synced, in another one.
+        if (this.#files.includes(file)) throw error
+      }
+    }
+  }
+
+  /** What becomes of the newest record that has not settled. */
+  pending(): Promise<void> {
+    for (const { writer } of this.#files.toReversed()) {
+      const pending = writer.pending()
+      if (pending) return pending
+    }
+    return Promise.resolve()
   }
 
   /** All that was put so far has settled, well or not. */
@@ -104,8 +120,9 @@ export class LogFiles {
     for (const file of this.#files) {
       await file.writer.stop(error, true)
       await this.#unlink(file)
+      // An older file must not outlive the newer one: alone it would be taken for all there is.
+      await this.#syncDir()
     }
-    await this.#syncDir()
   }
 
   async #unlink(file: LogFile): Promise<void> {

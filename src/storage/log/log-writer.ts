@@ -9,20 +9,16 @@
  */
 import type { Durability } from '../../config.ts'
 import { CoterieError } from '../../errors.ts'
-import type { Clock, Timers } from '../../ports.ts'
-import type { DirSync } from '../disk/dir-sync.ts'
+import type { Clock, FileHandle, Timers } from '../../ports.ts'
 import { diskFull, fenced, isDiskFull, isShortOfResources, shortOfResources } from '../disk/faults.ts'
-import type { HandlePool, PooledFile } from '../disk/handle-pool.ts'
-import type { SyncGate } from '../disk/sync-gate.ts'
+import type { PooledFile } from '../disk/handle-pool.ts'
 import { FILE_HEADER_BYTES } from '../format/file-header.ts'
 import { type NewRecord, recordBytes } from '../format/record.ts'
+import { FileSync, type FileSyncShared } from './file-sync.ts'
 import { type BatchBuffers, type Undo, WriteBatch } from './write-batch.ts'
 
-export interface WriterShared {
+export interface WriterShared extends FileSyncShared {
   timers: Timers
-  dirSync: DirSync
-  pool: HandlePool
-  gate: SyncGate
   buffers: BatchBuffers
   clock: Clock
   latency: { note(ms: number): void }
@@ -55,10 +51,7 @@ export class LogWriter {
   /** Where the next append will lie. */
   #tail: number
   #written: number
-  #synced: number
-  /** Number of the change that made the file's directory entry. */
-  #entry: number
-  #entrySynced = false
+  readonly #sync: FileSync
   /** Oldest first. */
   #queue: WriteBatch[] = []
   /** Off the queue, on their way to the file. */
@@ -70,7 +63,6 @@ export class LogWriter {
   #writing = false
   /** The latest write reached the file: it may have left a part of itself there. */
   #touched = false
-  #syncing: Promise<void> | undefined
   #refusal: CoterieError | undefined
   #fenced = false
   #after: LogWriter | undefined
@@ -80,10 +72,15 @@ export class LogWriter {
     this.#shared = shared
     this.#init = init
     this.#written = init.end
-    // A killed process may have left unsynced what it wrote: the first sync covers it.
-    this.#synced = init.synced ? init.end : 0
-    this.#entrySynced = init.synced
-    this.#entry = init.synced ? 0 : shared.dirSync.changed()
+    this.#sync = new FileSync(shared, {
+      ...init,
+      // A killed process may have left unsynced what it wrote: the first sync covers it.
+      synced: init.synced ? init.end : 0,
+      lasts: init.synced,
+      written: () => this.#written,
+      isWriting: () => this.#writing,
+      fence: error => this.#fence(error)
+    })
     this.#tail = Math.max(init.end, FILE_HEADER_BYTES)
     this.#after = init.after
     if (init.after) init.after.#successor = this
@@ -105,7 +102,7 @@ export class LogWriter {
 
   /** True once the file itself, whatever is in it, survives a power cut. */
   get lasts(): boolean {
-    return this.#entrySynced
+    return this.#sync.lasts
   }
 
   /** Why nothing is taken any more: `range-fenced` or `closed`. */
@@ -143,10 +140,14 @@ export class LogWriter {
     return batch?.copy(offset, length)
   }
 
+  /** What becomes of the newest record that has not settled; undefined: all have. */
+  pending(): Promise<void> | undefined {
+    return (this.#queue.at(-1) ?? this.#leaving.at(-1))?.settled
+  }
+
   /** Resolves when all that was appended so far has settled, well or not. */
   async settled(): Promise<void> {
-    const last = this.#queue.at(-1) ?? this.#leaving.at(-1)
-    await last?.settled.catch(() => undefined)
+    await this.pending()?.catch(() => undefined)
   }
 
   /**
@@ -154,14 +155,8 @@ export class LogWriter {
    * may be tried again.
    */
   async sync(): Promise<void> {
-    const target = this.#written
-    // A refused batch may take `written` back below the target.
-    while (this.#synced < Math.min(target, this.#written) || (this.#written > 0 && !this.#entrySynced)) {
-      if (this.#fenced) throw this.#refusal
-      // A sync that is under way began before our last write, perhaps: then it takes another.
-      this.#syncing ??= this.#syncInTurn().finally(() => (this.#syncing = undefined))
-      await this.#syncing
-    }
+    if (this.#fenced) throw this.#refusal
+    await this.#sync.all()
   }
 
   /** Refuses new appends with `error`; those queued are written first, or, if `abandon`, fail with it. */
@@ -189,18 +184,26 @@ export class LogWriter {
 
   /** The common case, without a promise a step: the next batch goes to a file that is open. */
   #next = (): void => {
-    if (this.#queue.length === 0) return this.#rest()
     const { file } = this.#init
-    const handle = this.#written > 0 ? this.#shared.pool.hold(file) : undefined
-    if (!handle) return void this.#flush()
-    const batch = this.#take()
+    const isDone = this.#queue.length === 0
+    const handle = this.#written > 0 && !isDone ? this.#shared.pool.hold(file) : undefined
+    if (isDone) this.#rest()
+    else if (handle) this.#writeTo(handle, this.#take())
+    else void this.#flush()
+  }
+
+  #writeTo(handle: FileHandle, batch: WriteBatch): void {
+    const { file } = this.#init
     if (this.#shared.durability === 'interval') file.keepOpen = true
     this.#writing = true
     this.#touched = true
     const written = () => {
       this.#writing = false
       this.#shared.pool.release(file)
-      if (this.#fenced) return void this.#refuse([batch], this.#refusal).then(this.#next)
+      if (this.#fenced) {
+        void this.#refuse([batch], this.#refusal).then(this.#next)
+        return
+      }
       this.#written = batch.end
       this.#acknowledge(batch)
       this.#next()
@@ -245,7 +248,7 @@ export class LogWriter {
         if (await this.#writeOrRefuse(batch)) written.push(batch)
       }
       if (written.length === 0) return
-      await this.#syncOnce()
+      await this.#sync.once()
       if (this.#fenced) throw this.#refusal
     } catch (error) {
       if (written.length > 0) await this.#refuse(written, error)
@@ -299,14 +302,10 @@ export class LogWriter {
     this.#touched = false
     this.#writing = true
     try {
-      await this.#shared.pool.use(file, handle => {
-        // The file may just have been created.
-        if (batch.start === 0) {
-          this.#entry = this.#shared.dirSync.changed()
-          this.#entrySynced = false
-        }
+      await this.#shared.pool.use(file, async handle => {
         this.#touched = true
-        return handle.write(batch.bytes(), batch.start)
+        if (batch.start === 0) await this.#beginFile(handle)
+        await handle.write(batch.bytes(), batch.start)
       })
       this.#written = batch.end
     } finally {
@@ -314,29 +313,13 @@ export class LogWriter {
     }
   }
 
-  async #syncInTurn(): Promise<void> {
-    await this.#shared.gate.enter()
-    try {
-      await this.#syncOnce()
-    } finally {
-      this.#shared.gate.leave()
-    }
-  }
-
-  async #syncOnce(): Promise<void> {
-    const { file, range } = this.#init
-    const covered = this.#written
-    try {
-      await this.#shared.pool.use(file, handle => handle.sync())
-      if (!this.#entrySynced) await this.#shared.dirSync.sync(this.#entry)
-    } catch (error) {
-      if (isShortOfResources(error)) throw shortOfResources(file.path, error)
-      // After a failed sync the kernel may hold the lost pages for clean: a second try would lie (fsync, ATC'20).
-      throw error instanceof CoterieError ? error : this.#fence(fenced(range, 'the sync of', file.path, error))
-    }
-    this.#entrySynced = true
-    this.#synced = Math.min(covered, this.#written)
-    if (this.#synced === this.#written && !this.#writing) file.keepOpen = false
+  /** The file may just have been created. */
+  async #beginFile(handle: FileHandle): Promise<void> {
+    this.#sync.begin()
+    if (this.#shared.durability !== 'disk') return
+    // Nothing may stand behind a header that a power cut has torn: it would look like a file that has rotted.
+    await handle.write([this.#init.header], 0)
+    await handle.sync()
   }
 
   /** These batches, next to one another, failed: back to a known good tail, or no further. */
@@ -355,7 +338,7 @@ export class LogWriter {
       return this.#failAll(batches, this.#fence(fenced(range, 'cutting a partial write off', file.path, truncateError)))
     }
     this.#written = start
-    this.#synced = Math.min(this.#synced, start)
+    this.#sync.cutTo(start)
     this.#failAll(batches, given ?? (full ? diskFull(file.path, error) : shortOfResources(file.path, error)))
   }
 

@@ -311,7 +311,8 @@ export class RangeLog {
       const isHot = replaced && this.#shared.cache.get(this.#idOf(replaced.file), replaced.offset)
       return this.#write(key, value, tag, RECORD_TYPES.put, replaced, isHot && { key: key.bytes, value })
     }
-    return replaced ? this.#write(key, NOTHING, tag, RECORD_TYPES.remove, replaced) : Promise.resolve()
+    // What is not there may be on its way out, or be brought back by a put that is refused.
+    return replaced ? this.#write(key, NOTHING, tag, RECORD_TYPES.remove, replaced) : this.#files.pending()
   }
 
   /** Takes effect before it returns; `replaced` must be the key's entry as the index has it now, `cached` goes into the cache. */

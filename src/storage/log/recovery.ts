@@ -36,7 +36,7 @@ export interface RecoveredLog {
   tornBytes: number
   damages: (Span & { path: string; slot: number })[]
   /** Why a hint was of no use, in words. */
-  badHints: string[]
+  badHints: { path: string; problem: string }[]
   /** Up to where the hint of the newest file reaches; 0: it has none of use. */
   hintedTo: number
   /** Bytes of all files that it has spared reading. */
@@ -47,10 +47,10 @@ export interface RecoveredLog {
 export async function findFile(
   files: FileIo,
   dir: string,
-  expected: { range: number; q: number; generation: number }
+  expected: { range: number; q: number; generation: number; kind: 'log' | 'part' }
 ): Promise<FoundFile> {
-  const { range, q, generation } = expected
-  const path = `${dir}/${fileName(range, generation)}`
+  const { range, q, generation, kind } = expected
+  const path = `${dir}/${fileName(range, generation, kind)}`
   const handle = await files.open(path, 'r')
   try {
     const bytes = await handle.size()
@@ -58,6 +58,8 @@ export async function findFile(
     const read = await handle.read(headerBytes, 0)
     if (read < FILE_HEADER_BYTES) return { path, generation, bytes, header: undefined }
     let header = decodeFileHeader(headerBytes)
+    // Where nothing stands behind a bad header, nothing ever did.
+    if (typeof header === 'string' && bytes === FILE_HEADER_BYTES) return { path, generation, bytes, header: undefined }
     // Not the generation: a file that was received from another node keeps the one it was made with.
     if (typeof header !== 'string' && (header.range !== range || header.q !== q))
       header = `the file says that it is of range ${header.range} of ${header.q}; here it would have to be of ${range} of ${q}`
@@ -67,13 +69,15 @@ export async function findFile(
   }
 }
 
-/** The newest file and those that it continues, oldest first, of files in the order of their generations. */
-export function chainOf<T extends { header: FileHeader }>(found: T[]): T[] {
-  const chain = found.slice(-1)
-  for (const older of found.slice(0, -1).reverse()) {
-    if (sameBytes(older.header.fileId, chain[0]!.header.continues)) chain.unshift(older)
+/** A file and those that it continues, link by link, oldest first. */
+export function chainFrom<T extends { header: FileHeader }>(newest: T, others: T[]): T[] {
+  const chain = [newest]
+  for (;;) {
+    const { continues } = chain[0]!.header
+    const older = others.find(({ header }) => sameBytes(header.fileId, continues))
+    if (!older || chain.includes(older)) return chain
+    chain.unshift(older)
   }
-  return chain
 }
 
 /**
@@ -100,7 +104,7 @@ export async function recoverLog(
   }
   try {
     for (const found of chain) handles.push(await files.open(found.path, 'r+'))
-    const { hint, syncedTo } = await findHint(files, chain, handles, expected, log)
+    const { hint, syncedTo, otherOlder } = await findHint(files, chain, handles, expected, log)
     if (hint) {
       builder.adopt(hint)
       log.hintedTo = hint.from
@@ -116,6 +120,7 @@ export async function recoverLog(
       log.settled = builder.settled
       // Where there is a hint, the log was whole when it was written.
       if (i === 0 && !hint) reportLostPredecessor(found, builder, log)
+      if (isNewest && otherOlder && !builder.settled) reportOtherOlder(found, log)
     }
     return { ...log, index: builder.index, liveBytes: builder.liveBytes }
   } finally {
@@ -130,16 +135,17 @@ async function findHint(
   handles: FileHandle[],
   { range, q }: { range: number; q: number },
   log: RecoveredLog
-): Promise<{ hint?: ReadHint; syncedTo: number }> {
+): Promise<{ hint?: ReadHint; syncedTo: number; otherOlder: boolean }> {
   const { path, generation, header } = chain.at(-1)!
   const hintPath = path.replace(/log$/, 'hint')
   const hinted = chain.map(file => ({ slot: slotOf(file.generation), fileId: file.header.fileId, end: file.bytes }))
   const hint = await readHint(files, hintPath, { range, q, generation }, hinted)
-  if (hint === undefined) return { syncedTo: 0 }
+  if (hint === undefined) return { syncedTo: 0, otherOlder: false }
   const problem =
     'problem' in hint ? hint.problem : await whyNotWhole(handles.at(-1)!, shortFileId(header.fileId), hint)
-  if (problem !== undefined) log.badHints.push(`${hintPath}: ${problem}`)
-  return { syncedTo: hint.to, ...(problem === undefined ? { hint: hint as ReadHint } : {}) }
+  if (problem !== undefined) log.badHints.push({ path: hintPath, problem })
+  const otherOlder = 'problem' in hint && hint.otherOlder
+  return { syncedTo: hint.to, otherOlder, ...(problem === undefined ? { hint: hint as ReadHint } : {}) }
 }
 
 /** Entries of a hint may point at records between `from` and `to`: each of them must be there. */
@@ -180,5 +186,11 @@ function reportLostPredecessor(
 ): void {
   if (header.continues.every(byte => byte === 0) || builder.settled) return
   const detail = 'the file continues an older one, which is missing, and does not hold all of it'
+  log.damages.push({ offset: 0, length: 0, detail, path, slot: slotOf(generation) })
+}
+
+/** An older file never changes, and goes only when the newer one holds all of it. */
+function reportOtherOlder({ path, generation }: FoundFile, log: RecoveredLog): void {
+  const detail = 'the older files of the range are not as they were when its hint was written: something is gone'
   log.damages.push({ offset: 0, length: 0, detail, path, slot: slotOf(generation) })
 }

@@ -12,16 +12,20 @@ import { CoterieError } from '../../errors.ts'
 import type { FileIo } from '../../ports.ts'
 import type { DirSync } from '../disk/dir-sync.ts'
 import { diskFull, isDiskFull, isShortOfResources, shortOfResources, unlinkIfThere } from '../disk/faults.ts'
-import { type FileHeader, fileName, parseFileName } from '../format/file-header.ts'
-import { chainOf, type FoundFile, type RecoveredLog, recoverLog } from '../log/recovery.ts'
+import { encodeFileHeader, FILE_HEADER_BYTES, type FileHeader, fileName, parseFileName } from '../format/file-header.ts'
+import { sameBytes } from '../format/record.ts'
+import { chainFrom, type FoundFile, type RecoveredFile, type RecoveredLog, recoverLog } from '../log/recovery.ts'
 import { PartFile } from './part-file.ts'
 
 export interface ReceiverParts {
   files: FileIo
   dirSync: DirSync
   newGeneration(): number
+  newFileId(): Uint8Array
   /** The files are about to be put in place. Throws when the range has records of its own by now. */
   beginAdopting(): void
+  /** They were not: all is as before. */
+  stopAdopting(): void
   /** The files are in place under their final names: they are the range's log from now on. */
   adopt(log: RecoveredLog): void
   /** The receiver ends. */
@@ -90,29 +94,34 @@ export class RangeReceiver {
   }
 
   /**
-   * Makes what was received the range's log, durably. The range must have none here. Throws `damaged` when the files do
-   * not make up a whole log, and then nothing has changed.
+   * Makes what was received the range's log, durably: all of it or nothing, whenever the power fails. The range must have
+   * none here. Throws `damaged` when the files do not make up a whole log, and `disk-full`: then nothing has changed.
    */
   async commit(): Promise<void> {
     this.#mustBeOpen()
     const { files, dirSync } = this.#parts
     const { dir, range, q } = this.#init
-    const parts = [...this.#received.values()].filter(part => part.header)
-    const found = parts.map(part => ({ ...this.#finalPlace(part), part }))
-    const chain = chainOf(found)
-    const log = await recoverLog(files, chain, { range, q, sync: true })
-    if (chain.length < this.#received.size || log.damages.length > 0 || chain.length === 0)
+    const parts = [...this.#received.values()]
+    const chain = chainOf(parts)
+    const log = chain && (await recoverLog(files, chain, { range, q, sync: true }))
+    if (!chain || !log || log.damages.length > 0)
       throw new CoterieError('damaged', `what was received of range ${range} is not the whole of a log`)
     this.#parts.beginAdopting()
-    this.#ended = true
     try {
-      for (const part of parts) await part.close()
-      // Oldest first: a newer one alone would be an incomplete log.
-      for (const { part, generation } of chain) await files.rename(part.path, `${dir}/${fileName(range, generation)}`)
+      // The names of what is about to be continued have to last first.
       await dirSync.sync(dirSync.changed())
-      this.#parts.adopt(log)
+      const own = await this.#beginOwnFile(chain.at(-1)!.header.fileId)
+      this.#ended = true
+      // From here on it is committed: an opening store puts in place what its newest file continues.
+      for (const part of parts) {
+        await part.close()
+        await files.rename(part.path, `${dir}/${fileName(range, part.generation)}`)
+      }
+      await dirSync.sync(dirSync.changed())
+      this.#parts.adopt({ ...log, settled: false, files: [...log.files, own] })
     } finally {
-      this.#parts.onEnd()
+      if (this.#ended) this.#parts.onEnd()
+      else this.#parts.stopAdopting()
     }
   }
 
@@ -141,15 +150,33 @@ export class RangeReceiver {
     return part
   }
 
-  /**
-   * Never under the generation it was made with: so an opening store knows a file that came from another node, and
-   * appends nothing to it.
-   */
-  #finalPlace(part: PartFile): FoundFile & { header: FileHeader } {
-    const header = part.header!
-    let generation = this.#parts.newGeneration()
-    if (generation === header.generation) generation = this.#parts.newGeneration()
-    return { path: part.path, generation, bytes: part.verified, header }
+  /** What is put here goes to a file of our own: what was received stays as its source has it. Durable. */
+  async #beginOwnFile(continues: Uint8Array): Promise<RecoveredFile> {
+    const { files, dirSync } = this.#parts
+    const { dir, range, q } = this.#init
+    const file = { generation: this.#parts.newGeneration(), fileId: this.#parts.newFileId(), continues }
+    const path = `${dir}/${fileName(range, file.generation)}`
+    let begun = false
+    try {
+      const handle = await files.open(path, 'wx+')
+      try {
+        await handle.write([encodeFileHeader({ range, q, ...file })], 0)
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await dirSync.sync(dirSync.changed())
+      begun = true
+      return { ...file, end: FILE_HEADER_BYTES }
+    } catch (error) {
+      throw isDiskFull(error)
+        ? diskFull(path, error)
+        : isShortOfResources(error)
+          ? shortOfResources(path, error)
+          : error
+    } finally {
+      if (!begun) await unlinkIfThere(files, path)
+    }
   }
 
   async #openPart(path: string, generation: number, mode: 'r+' | 'wx+'): Promise<PartFile> {
@@ -174,4 +201,16 @@ export class RangeReceiver {
 
 function hexOf(fileId: Uint8Array): string {
   return Buffer.from(fileId).toString('hex')
+}
+
+/** The received files in the order of the log; undefined: they do not make up one. */
+function chainOf(parts: PartFile[]): (FoundFile & { header: FileHeader })[] | undefined {
+  const found = parts.flatMap(({ path, generation, verified, header }) =>
+    header ? [{ path, generation, bytes: verified, header }] : []
+  )
+  const isContinued = (id: Uint8Array) => found.some(({ header }) => sameBytes(header.continues, id))
+  const [newest, ...others] = found.filter(({ header }) => !isContinued(header.fileId))
+  if (!newest || others.length > 0 || found.length < parts.length) return undefined
+  const chain = chainFrom(newest, found)
+  return chain.length === parts.length ? chain : undefined
 }

@@ -39,11 +39,13 @@ export class Receivers {
         files: this.#shared.files,
         dirSync: this.#shared.dirSync,
         newGeneration: () => this.#shared.newGeneration(range),
+        newFileId: () => this.#shared.newFileId(),
         beginAdopting: () => {
           mustBeEmpty(range)
           this.#receiving.set(range, true)
         },
-        adopt: log => adopt({ ...log, range, empty: false, received: true }),
+        stopAdopting: () => this.#receiving.set(range, false),
+        adopt: log => adopt({ ...log, range, empty: false }),
         onEnd: () => this.#receiving.delete(range)
       },
       { dir: this.#init.dir, range, q: this.#init.q }

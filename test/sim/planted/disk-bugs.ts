@@ -15,8 +15,8 @@ export const DISK_BUGS: readonly Bug[] = [
     name: 'file-name-not-synced',
     what: 'syncs a new range file, but not the directory that names it',
     seenIn: 'several systems in "All File Systems Are Not Created Equal" (OSDI 2014)',
-    file: 'src/storage/log/log-writer.ts',
-    find: 'if (!this.#entrySynced) await this.#shared.dirSync.sync(this.#entry)',
+    file: 'src/storage/log/file-sync.ts',
+    find: 'if (!this.#lasts) await this.#shared.dirSync.sync(this.#entry)',
     replace: '',
     scenarios: ['power']
   },

@@ -1,0 +1,98 @@
+/** How far a file survives a power cut, its name included, and how to get further. */
+import { CoterieError } from '../../errors.ts'
+import type { DirSync } from '../disk/dir-sync.ts'
+import { fenced, isShortOfResources, shortOfResources } from '../disk/faults.ts'
+import type { HandlePool, PooledFile } from '../disk/handle-pool.ts'
+import type { SyncGate } from '../disk/sync-gate.ts'
+
+export interface FileSyncShared {
+  dirSync: DirSync
+  pool: HandlePool
+  gate: SyncGate
+}
+
+export interface FileSyncInit {
+  range: number
+  file: PooledFile
+  /** Bytes of the file that are known to last. */
+  synced: number
+  /** Its name does, too. */
+  lasts: boolean
+  /** Bytes in the file now. */
+  written: () => number
+  isWriting: () => boolean
+  /** Nothing of the file can be trusted any more: what is to be thrown. */
+  fence: (error: CoterieError) => CoterieError
+}
+
+export class FileSync {
+  readonly #shared: FileSyncShared
+  readonly #init: FileSyncInit
+  #synced: number
+  /** Number of the change that made the file's directory entry. */
+  #entry: number
+  #lasts: boolean
+  #running: Promise<void> | undefined
+
+  constructor(shared: FileSyncShared, init: FileSyncInit) {
+    this.#shared = shared
+    this.#init = init
+    this.#synced = init.synced
+    this.#lasts = init.lasts
+    this.#entry = init.lasts ? 0 : shared.dirSync.changed()
+  }
+
+  /** True once the file itself, whatever is in it, survives a power cut. */
+  get lasts(): boolean {
+    return this.#lasts
+  }
+
+  /** The file may just have been created. */
+  begin(): void {
+    this.#entry = this.#shared.dirSync.changed()
+    this.#lasts = false
+  }
+
+  /** What was behind this is cut off. */
+  cutTo(end: number): void {
+    this.#synced = Math.min(this.#synced, end)
+  }
+
+  /** Everything written when this is called survives a power cut. Throws `range-fenced`, `overloaded`. */
+  async all(): Promise<void> {
+    const { written } = this.#init
+    const target = written()
+    // What is refused meanwhile may take the end back below the target.
+    while (this.#synced < Math.min(target, written()) || (written() > 0 && !this.#lasts)) {
+      // One that is under way began before our last write, perhaps: then it takes another.
+      this.#running ??= this.#inTurn().finally(() => (this.#running = undefined))
+      await this.#running
+    }
+  }
+
+  /** One sync, at once; who calls it has a turn at the gate. */
+  async once(): Promise<void> {
+    const { file, range, written, isWriting, fence } = this.#init
+    const covered = written()
+    try {
+      await this.#shared.pool.use(file, handle => handle.sync())
+      if (!this.#lasts) await this.#shared.dirSync.sync(this.#entry)
+    } catch (error) {
+      if (isShortOfResources(error)) throw shortOfResources(file.path, error)
+      // After a failed sync the kernel may hold the lost pages for clean: a second try would lie (fsync, ATC'20).
+      throw error instanceof CoterieError ? error : fence(fenced(range, 'the sync of', file.path, error))
+    }
+    this.#lasts = true
+    this.#synced = Math.min(covered, written())
+    if (this.#synced === written() && !isWriting()) file.keepOpen = false
+  }
+
+  async #inTurn(): Promise<void> {
+    await this.#shared.gate.enter()
+    try {
+      await this.once()
+    } finally {
+      this.#shared.gate.leave()
+    }
+  }
+}
