@@ -101,7 +101,7 @@ export class RangeStore {
     }
     this.#receivers = new Receivers(this.#shared, init, {
       mustBeEmpty: range => this.#mustBeEmpty(range),
-      adopt: found => this.#take(found, true)
+      adopt: found => this.#adopt(found)
     })
     this.#shared.pool.syncAll = () => this.#syncer.flush()
   }
@@ -345,6 +345,13 @@ export class RangeStore {
     const log = this.#addLog({ ...found, range, damaged: found.damages.map(({ slot }) => slot), files })
     if (durability === 'interval' && !empty && !isSynced) this.#syncer.dirty(log)
     if (found.hintedTo > 0) this.#housekeeper.foundHint(log, found.hintedTo)
+  }
+
+  /** In place of a log that has no records. */
+  async #adopt(found: FoundLog): Promise<void> {
+    const empty = this.#logs.get(found.range)
+    this.#take(found, true)
+    await empty?.drop()
   }
 
   #addLog(init: Omit<RangeLogInit, 'dir' | 'q'>): RangeLog {

@@ -47,6 +47,11 @@ export class FileSync {
     return this.#lasts
   }
 
+  /** Bytes of the file that survive a power cut. */
+  get bytes(): number {
+    return this.#lasts ? this.#synced : 0
+  }
+
   /** The file may just have been created. */
   begin(): void {
     this.#entry = this.#shared.dirSync.changed()

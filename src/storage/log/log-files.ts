@@ -39,6 +39,7 @@ export class LogFiles {
     for (const file of init.files) this.#add(file)
   }
 
+  /** Another array whenever there are other files. */
   get all(): readonly LogFile[] {
     return this.#files
   }
@@ -146,6 +147,6 @@ export class LogFiles {
     const { dir, range, q } = this.#init
     const after = this.#files.at(-1)?.writer
     const id = this.#shared.nextFileId()
-    this.#files.push(new LogFile(this.#shared, { ...init, id, dir, range, q }, { ...this.#hooks, after }))
+    this.#files = [...this.#files, new LogFile(this.#shared, { ...init, id, dir, range, q }, { ...this.#hooks, after })]
   }
 }

@@ -100,6 +100,11 @@ export class LogWriter {
     return this.#written
   }
 
+  /** Bytes in the file that survive a power cut. */
+  get synced(): number {
+    return this.#sync.bytes
+  }
+
   /** True once the file itself, whatever is in it, survives a power cut. */
   get lasts(): boolean {
     return this.#sync.lasts
@@ -251,8 +256,8 @@ export class LogWriter {
       await this.#sync.once()
       if (this.#fenced) throw this.#refusal
     } catch (error) {
-      if (written.length > 0) await this.#refuse(written, error)
-      return
+      // Unless somebody else's sync has made it last: then it may not be taken back.
+      if (written.length > 0 && this.#sync.bytes < written.at(-1)!.end) return await this.#refuse(written, error)
     } finally {
       this.#shared.gate.leave()
     }

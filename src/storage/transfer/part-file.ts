@@ -14,14 +14,19 @@ const NOTHING = new Uint8Array(0)
 export class PartFile {
   readonly path: string
   readonly generation: number
-  readonly #expected: { range: number; q: number }
+  readonly #expected: { range: number; q: number; fileId?: string }
   readonly #handle: FileHandle
   #header: FileHeader | undefined
   #verified = 0
   /** Received and not a whole record yet. */
   #rest: Uint8Array = NOTHING
 
-  constructor(handle: FileHandle, path: string, generation: number, expected: { range: number; q: number }) {
+  constructor(
+    handle: FileHandle,
+    path: string,
+    generation: number,
+    expected: { range: number; q: number; fileId?: string }
+  ) {
     this.#handle = handle
     this.path = path
     this.generation = generation
@@ -57,24 +62,29 @@ export class PartFile {
   async append(bytes: Uint8Array): Promise<void> {
     let rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes])
     let good = 0
-    if (!this.#header) {
+    let known = this.#header
+    if (!known) {
       if (rest.length < FILE_HEADER_BYTES) {
         this.#rest = rest.slice()
         return
       }
       const header = decodeFileHeader(rest)
       if (typeof header === 'string') throw this.#bad(0, header)
-      if (this.#isForeign(header)) throw this.#bad(0, `it is of range ${header.range} of ${header.q}`)
-      this.#header = header
+      const { fileId = hexOf(header.fileId) } = this.#expected
+      if (this.#isForeign(header) || hexOf(header.fileId) !== fileId)
+        throw this.#bad(0, `it is file ${hexOf(header.fileId)} of range ${header.range} of ${header.q}`)
+      known = header
       good = FILE_HEADER_BYTES
     }
-    const fileId32 = shortFileId(this.#header.fileId)
+    const fileId32 = shortFileId(known.fileId)
     for (;;) {
       const length = this.#wholeRecord(rest.subarray(good), this.#verified + good, fileId32)
       if (length === 0) break
       good += length
     }
+    // A write that fails leaves all as it was: what it left of itself is written over.
     if (good > 0) await this.#handle.write([rest.subarray(0, good)], this.#verified)
+    this.#header = known
     this.#verified += good
     rest = rest.subarray(good)
     this.#rest = rest.length === 0 ? NOTHING : rest.slice()
@@ -111,10 +121,13 @@ export class PartFile {
 
   #bad(offset: number, detail: string): CoterieError {
     this.#rest = NOTHING
-    if (this.#verified === 0) this.#header = undefined
     return new CoterieError(
       'damaged',
       `what was received for offset ${offset} of ${this.path} does not check: ${detail}`
     )
   }
+}
+
+export function hexOf(fileId: Uint8Array): string {
+  return Buffer.from(fileId).toString('hex')
 }

@@ -26,7 +26,6 @@ interface Source {
   file: LogFile
   handle: FileHandle
   bytes: number
-  sealed: boolean
 }
 
 export class RangeExport {
@@ -42,21 +41,23 @@ export class RangeExport {
   }
 
   /**
-   * The files that make up the range now, oldest first, with all that was acknowledged before the call. A file that has
-   * been rewritten since stays readable. Throws `range-fenced`, `overloaded`, `closed`.
+   * The files that make up the range now, oldest first, with all that was acknowledged before the call. One that an
+   * earlier call has named stays readable, rewritten or not. Throws `range-fenced`, `overloaded`, `closed`.
    */
   async refresh(): Promise<ExportedFile[]> {
     this.#mustBeOpen()
-    for (const file of this.#log.files) if (!this.#sources.has(idOf(file))) await this.#open(file)
-    const ends = new Map([...this.#sources].map(([id, { file }]) => [id, file.writer.written]))
-    await this.#log.sync()
-    const newest = this.#log.files.at(-1)
-    for (const [id, source] of this.#sources) {
-      // A file that has left the log was synced before, and grows no more.
-      source.bytes = this.#log.files.includes(source.file) ? ends.get(id)! : source.file.writer.written
-      source.sealed = source.file !== newest
-    }
-    return [...this.#sources].map(([fileId, { bytes, sealed }]) => ({ fileId, bytes, sealed }))
+    let ends: Map<string, number>
+    let files: readonly LogFile[]
+    do {
+      files = this.#log.files
+      for (const file of files) if (!this.#sources.has(idOf(file))) await this.#open(file)
+      ends = new Map([...this.#sources].map(([id, { file }]) => [id, file.writer.written]))
+      await this.#log.sync()
+      // Rewriting may have begun or ended meanwhile.
+    } while (files !== this.#log.files)
+    const present = [...this.#sources].filter(([, { file }]) => this.#log.files.includes(file))
+    for (const [id, source] of present) source.bytes = Math.min(ends.get(id)!, source.file.writer.synced)
+    return present.map(([fileId, { bytes, file }]) => ({ fileId, bytes, sealed: file !== this.#log.newest }))
   }
 
   /** Bytes of a file that `refresh` has named, as many of `length` as there are. Throws `damaged`, `closed`. */
@@ -87,7 +88,7 @@ export class RangeExport {
     if (!file.pooled.exists || file.writer.written === 0) return
     try {
       const handle = await this.#files.open(file.path, 'r')
-      this.#sources.set(idOf(file), { file, handle, bytes: 0, sealed: false })
+      this.#sources.set(idOf(file), { file, handle, bytes: 0 })
     } catch (error) {
       if (isShortOfResources(error)) throw shortOfResources(file.path, error)
       // It was rewritten in this moment: its records stand in the one after it.

@@ -6,7 +6,7 @@
  * @example
  *   const receiver = await store.receive(7)
  *   await receiver.append(fileId, receiver.endOf(fileId), bytes)      // again and again, file after file
- *   await receiver.commit()                                           // `store.state(7)` is `open` now
+ *   await receiver.commit(files)                                      // by `refresh`; `store.state(7)` is `open` now
  */
 import { CoterieError } from '../../errors.ts'
 import type { FileIo } from '../../ports.ts'
@@ -15,7 +15,7 @@ import { diskFull, isDiskFull, isShortOfResources, shortOfResources, unlinkIfThe
 import { encodeFileHeader, FILE_HEADER_BYTES, type FileHeader, fileName, parseFileName } from '../format/file-header.ts'
 import { sameBytes } from '../format/record.ts'
 import { chainFrom, type FoundFile, type RecoveredFile, type RecoveredLog, recoverLog } from '../log/recovery.ts'
-import { PartFile } from './part-file.ts'
+import { hexOf, PartFile } from './part-file.ts'
 
 export interface ReceiverParts {
   files: FileIo
@@ -27,7 +27,7 @@ export interface ReceiverParts {
   /** They were not: all is as before. */
   stopAdopting(): void
   /** The files are in place under their final names: they are the range's log from now on. */
-  adopt(log: RecoveredLog): void
+  adopt(log: RecoveredLog): Promise<void>
   /** The receiver ends. */
   onEnd(): void
 }
@@ -58,7 +58,12 @@ export class RangeReceiver {
       const parsed = parseFileName(name)
       if (parsed?.kind !== 'part' || parsed.range !== range) continue
       const part = await this.#openPart(`${dir}/${name}`, parsed.generation, 'r+')
-      await part.resume()
+      try {
+        await part.resume()
+      } catch (error) {
+        await part.close()
+        throw error
+      }
       if (part.header) this.#received.set(hexOf(part.header.fileId), part)
       else await this.#giveUp(part)
     }
@@ -89,21 +94,23 @@ export class RangeReceiver {
       if (isDiskFull(error)) throw diskFull(part.path, error)
       throw error
     }
-    if (part.header && hexOf(part.header.fileId) !== fileId)
-      throw new CoterieError('damaged', `${part.path} was to be file ${fileId}, and is ${hexOf(part.header.fileId)}`)
   }
 
   /**
    * Makes what was received the range's log, durably: all of it or nothing, whenever the power fails. The range must have
-   * none here. Throws `damaged` when the files do not make up a whole log, and `disk-full`: then nothing has changed.
+   * none here. `wanted`: the files that make up the source's log, by its latest `refresh`; what else was received (of files
+   * that have been rewritten since) is dropped. Default: all that was received. Throws `damaged` when the files do not make
+   * up a whole log, and `disk-full`: then nothing has changed.
    */
-  async commit(): Promise<void> {
+  async commit(wanted?: readonly { fileId: string; bytes: number }[]): Promise<void> {
     this.#mustBeOpen()
     const { files, dirSync } = this.#parts
-    const { dir, range, q } = this.#init
-    const parts = [...this.#received.values()]
-    const chain = chainOf(parts)
-    const log = chain && (await recoverLog(files, chain, { range, q, sync: true }))
+    const { dir, range } = this.#init
+    const ids = new Set(wanted?.map(({ fileId }) => fileId) ?? this.#received.keys())
+    const parts = [...this.#received].flatMap(([fileId, part]) => (ids.has(fileId) ? [part] : []))
+    const isShort = wanted?.some(({ fileId, bytes }) => (this.#received.get(fileId)?.verified ?? 0) < bytes)
+    const chain = isShort || parts.length < ids.size ? undefined : chainOf(parts)
+    const log = chain && (await this.#check(chain))
     if (!chain || !log || log.damages.length > 0)
       throw new CoterieError('damaged', `what was received of range ${range} is not the whole of a log`)
     this.#parts.beginAdopting()
@@ -113,12 +120,13 @@ export class RangeReceiver {
       const own = await this.#beginOwnFile(chain.at(-1)!.header.fileId)
       this.#ended = true
       // From here on it is committed: an opening store puts in place what its newest file continues.
+      for (const part of this.#received.values()) if (!parts.includes(part)) await this.#giveUp(part)
       for (const part of parts) {
         await part.close()
         await files.rename(part.path, `${dir}/${fileName(range, part.generation)}`)
       }
       await dirSync.sync(dirSync.changed())
-      this.#parts.adopt({ ...log, settled: false, files: [...log.files, own] })
+      await this.#parts.adopt({ ...log, settled: false, files: [...log.files, own] })
     } finally {
       if (this.#ended) this.#parts.onEnd()
       else this.#parts.stopAdopting()
@@ -145,7 +153,7 @@ export class RangeReceiver {
   async #begin(fileId: string): Promise<PartFile> {
     const { dir, range } = this.#init
     const generation = this.#parts.newGeneration()
-    const part = await this.#openPart(`${dir}/${fileName(range, generation, 'part')}`, generation, 'wx+')
+    const part = await this.#openPart(`${dir}/${fileName(range, generation, 'part')}`, generation, 'wx+', fileId)
     this.#received.set(fileId, part)
     return part
   }
@@ -179,9 +187,19 @@ export class RangeReceiver {
     }
   }
 
-  async #openPart(path: string, generation: number, mode: 'r+' | 'wx+'): Promise<PartFile> {
+  /** Reads all of it once more, and syncs it. */
+  async #check(chain: (FoundFile & { header: FileHeader })[]): Promise<RecoveredLog> {
+    const { range, q } = this.#init
     try {
-      return new PartFile(await this.#parts.files.open(path, mode), path, generation, this.#init)
+      return await recoverLog(this.#parts.files, chain, { range, q, sync: true })
+    } catch (error) {
+      throw isShortOfResources(error) ? shortOfResources(chain[0]!.path, error) : error
+    }
+  }
+
+  async #openPart(path: string, generation: number, mode: 'r+' | 'wx+', fileId?: string): Promise<PartFile> {
+    try {
+      return new PartFile(await this.#parts.files.open(path, mode), path, generation, { ...this.#init, fileId })
     } catch (error) {
       if (isDiskFull(error)) throw diskFull(path, error)
       if (isShortOfResources(error)) throw shortOfResources(path, error)
@@ -197,10 +215,6 @@ export class RangeReceiver {
   #mustBeOpen(): void {
     if (this.#ended) throw new CoterieError('closed', `receiving range ${this.#init.range} has ended`)
   }
-}
-
-function hexOf(fileId: Uint8Array): string {
-  return Buffer.from(fileId).toString('hex')
 }
 
 /** The received files in the order of the log; undefined: they do not make up one. */

@@ -7,7 +7,7 @@ import { RangeReceiver } from './range-receiver.ts'
 export interface ReceiversHooks {
   /** Throws when the range has records here. */
   mustBeEmpty(range: number): void
-  adopt(found: FoundLog): void
+  adopt(found: FoundLog): Promise<void>
 }
 
 export class Receivers {
