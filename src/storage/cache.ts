@@ -29,7 +29,7 @@ const IDS_PER_FILE = 2 ** 32
 export class RecordCache {
   readonly #maxBytes: number
   readonly #slots = new Map<number, Slot>()
-  readonly #ring: Slot[] = []
+  #ring: Slot[] = []
   #hand = 0
   #bytes = 0
 
@@ -54,8 +54,8 @@ export class RecordCache {
     if (costOf(record) > this.#maxBytes * MAX_SHARE) return
     const kept = { key: owned(record.key), value: owned(record.value) }
     const slot: Slot = { id: idOf(file, offset), record: kept, bytes: costOf(kept), hot: false }
-    while (this.#bytes + slot.bytes > this.#maxBytes || this.#ring.length > 2 * this.#slots.size + MAX_DEAD)
-      this.#turn()
+    while (this.#bytes + slot.bytes > this.#maxBytes) this.#turn()
+    if (this.#ring.length > 2 * this.#slots.size + MAX_DEAD) this.#sweep()
     this.#slots.set(slot.id, slot)
     this.#ring.push(slot)
     this.#bytes += slot.bytes
@@ -84,6 +84,13 @@ export class RecordCache {
     if (slot.record) this.#drop(slot)
     const last = this.#ring.pop()!
     if (last !== slot) this.#ring[this.#hand++] = last
+    // Or what comes next would stand under the hand.
+    if (this.#hand >= this.#ring.length) this.#hand = 0
+  }
+
+  #sweep(): void {
+    this.#ring = this.#ring.filter(({ record }) => record)
+    this.#hand = 0
   }
 }
 

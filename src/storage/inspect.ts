@@ -171,8 +171,9 @@ function shownHeader({ fileId, continues, ...rest }: FileHeader): Inspection['he
   return { ...rest, fileId: id, ...(isFirst ? {} : { continues: Buffer.from(continues).toString('hex') }) }
 }
 
-function shownSpan({ key, ...span }: Span): InspectedSpan {
-  return key === undefined ? span : { ...span, key: Buffer.from(key).toString('base64') }
+function shownSpan({ offset, length, detail, key }: Span): InspectedSpan {
+  const shown = { offset, length, detail }
+  return key === undefined ? shown : { ...shown, key: Buffer.from(key).toString('base64') }
 }
 
 async function listKeys(

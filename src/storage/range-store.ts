@@ -104,6 +104,7 @@ export class RangeStore {
       adopt: found => this.#adopt(found)
     })
     this.#shared.pool.syncAll = () => this.#syncer.flush()
+    this.#shared.dirSync.withRoom = work => this.#shared.pool.withRoom(work)
   }
 
   /**

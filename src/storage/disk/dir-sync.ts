@@ -11,6 +11,9 @@ export class DirSync {
   #synced = 0
   #running: Promise<void> | undefined
 
+  /** Runs a sync, which needs a file handle. Set by the store. */
+  withRoom: (work: () => Promise<void>) => Promise<void> = work => work()
+
   constructor(files: FileIo, dir: string) {
     this.#files = files
     this.#dir = dir
@@ -32,7 +35,7 @@ export class DirSync {
 
   async #syncOnce(): Promise<void> {
     const covered = this.#changes
-    await this.#files.syncDir(this.#dir)
+    await this.withRoom(() => this.#files.syncDir(this.#dir))
     this.#synced = covered
   }
 }

@@ -90,6 +90,19 @@ export class HandlePool {
     }
   }
 
+  /** Runs `work`, which needs a handle of its own, again and again while others are closed to make room for it. */
+  async withRoom(work: () => Promise<void>): Promise<void> {
+    for (;;) {
+      const closed = this.#closed
+      try {
+        return await work()
+      } catch (error) {
+        if (isShortOfResources(error) && (await this.#makeRoom(closed))) continue
+        throw error
+      }
+    }
+  }
+
   /** Closes the file for good, once nobody uses it. Throws what closing throws. */
   async close(file: PooledFile): Promise<void> {
     file.closed = true
@@ -138,11 +151,11 @@ export class HandlePool {
       await this.#nextChange()
       return true
     }
-    return this.#closed > closed || (stuck > 0 && this.#syncForRoom())
+    return this.#closed > closed || (stuck > 0 && this.#syncForRoom(closed))
   }
 
   /** All handles belong to files with unsynced writes: they are synced now, and the first to be done is closed. */
-  async #syncForRoom(): Promise<boolean> {
+  async #syncForRoom(closed: number): Promise<boolean> {
     let over = false
     void this.syncAll().finally(() => {
       over = true
@@ -152,7 +165,8 @@ export class HandlePool {
       await this.#nextChange()
       if (await this.#closeIdle()) return true
     }
-    return this.#closeIdle()
+    // Others may have taken what was closed: then it is worth another round.
+    return (await this.#closeIdle()) || this.#closed > closed
   }
 
   #nextChange(): Promise<void> {

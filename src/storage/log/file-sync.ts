@@ -77,10 +77,12 @@ export class FileSync {
 
   /** One sync, at once; who calls it has a turn at the gate. */
   async once(): Promise<void> {
-    const { file, range, written, isWriting, fence } = this.#init
+    const { file, range, written, fence } = this.#init
     const covered = written()
     try {
       await this.#shared.pool.use(file, handle => handle.sync())
+      this.#synced = Math.min(covered, written())
+      this.spareHandle()
       if (!this.#lasts) await this.#shared.dirSync.sync(this.#entry)
     } catch (error) {
       if (isShortOfResources(error)) throw shortOfResources(file.path, error)
@@ -88,8 +90,12 @@ export class FileSync {
       throw error instanceof CoterieError ? error : fence(fenced(range, 'the sync of', file.path, error))
     }
     this.#lasts = true
-    this.#synced = Math.min(covered, written())
-    if (this.#synced === written() && !isWriting()) file.keepOpen = false
+  }
+
+  /** Where nothing is unsynced, the file may be closed. */
+  spareHandle(): void {
+    const { file, written, isWriting } = this.#init
+    if (this.#synced >= written() && !isWriting()) file.keepOpen = false
   }
 
   async #inTurn(): Promise<void> {

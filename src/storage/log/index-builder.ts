@@ -1,6 +1,7 @@
 /** Builds the index of a log from its records, file by file in the order of their generations: the latest of a key wins. */
 import type { FileHandle } from '../../ports.ts'
 import {
+  align,
   decodeHead,
   isOptionalType,
   MAX_HEAD_BYTES,
@@ -28,8 +29,8 @@ export class IndexBuilder implements ScanVisitor {
   removed = 0
   /** The present file says that nothing in older ones is missing in it. */
   settled = false
-  /** Good records of the present file that mean nothing to this program. */
-  strange: Span[] = []
+  /** Good records that mean nothing to this program, and records that a hint told of and that are bad. */
+  readonly strange: (Span & { slot: number })[] = []
   readonly #sources: Source[] = []
   readonly #found: IndexEntry = { file: 0, offset: 0, length: 0, tag: 0 }
 
@@ -43,7 +44,6 @@ export class IndexBuilder implements ScanVisitor {
     this.records = 0
     this.removed = 0
     this.settled = false
-    this.strange = []
   }
 
   /** In place of the records that a hint accounts for; only before any other record. */
@@ -66,7 +66,8 @@ export class IndexBuilder implements ScanVisitor {
     if (head.type !== RECORD_TYPES.put && head.type !== RECORD_TYPES.remove) {
       if (isOptionalType(head.type)) return
       const length = recordBytes(head.keyLength, head.valueLength)
-      this.strange.push({ offset: head.offset, length, detail: `a record of unknown type ${head.type}` })
+      const detail = `a record of unknown type ${head.type}`
+      this.strange.push({ offset: head.offset, length, detail, slot: this.#source.slot })
       return
     }
     const same = this.index.lookup(head.hi, head.lo, this.#found)
@@ -101,13 +102,23 @@ export class IndexBuilder implements ScanVisitor {
     this.liveBytes += length - replacedBytes
   }
 
+  /** It has rotted since its hint was written. */
+  #drop({ hi, lo }: RecordHead, { file, offset, length }: IndexEntry, detail: string): void {
+    this.index.remove(hi, lo, file, offset)
+    this.liveBytes -= length
+    this.strange.push({ offset, length: align(length), detail, slot: file })
+  }
+
   async #takeByKey(head: RecordHead, key: Uint8Array): Promise<void> {
     const bytes = new Uint8Array(MAX_HEAD_BYTES)
     for (const entry of this.index.find(head.hi, head.lo)) {
       const source = this.#sources.find(({ slot }) => slot === entry.file)!
       const read = await source.handle.read(bytes, entry.offset)
       const other = decodeHead(bytes.subarray(0, read), entry.offset, source.fileId32)
-      if (typeof other === 'string') continue
+      if (typeof other === 'string') {
+        this.#drop(head, entry, other)
+        continue
+      }
       const otherKey = bytes.subarray(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + other.keyLength)
       if (sameBytes(otherKey, key)) return this.#take(head, entry)
     }

@@ -344,6 +344,7 @@ export class LogWriter {
     }
     this.#written = start
     this.#sync.cutTo(start)
+    this.#sync.spareHandle()
     this.#failAll(batches, given ?? (full ? diskFull(file.path, error) : shortOfResources(file.path, error)))
   }
 

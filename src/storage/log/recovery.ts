@@ -122,6 +122,8 @@ export async function recoverLog(
       if (i === 0 && !hint) reportLostPredecessor(found, builder, log)
       if (isNewest && otherOlder && !builder.settled) reportOtherOlder(found, log)
     }
+    for (const span of builder.strange)
+      log.damages.push({ ...span, path: chain.find(({ generation }) => slotOf(generation) === span.slot)!.path })
     return { ...log, index: builder.index, liveBytes: builder.liveBytes }
   } finally {
     for (const handle of handles) await handle.close()
@@ -171,7 +173,7 @@ async function readFile(
   if (tornBytes > 0) await handle.truncate(end)
   // A killed process may have left unsynced records; what is read from now on has to stay.
   if (sync) await handle.sync()
-  const spans = [...damages, ...builder.strange]
+  const spans: Span[] = damages
   if (end < syncedTo) spans.push({ offset: end, length: syncedTo - end, detail: 'it had been synced, and is gone' })
   for (const span of spans) log.damages.push({ ...span, path, slot: slotOf(generation) })
   log.tornBytes += tornBytes
