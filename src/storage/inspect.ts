@@ -151,7 +151,7 @@ async function inspectHint(
     { slot: slotOf(header.generation), fileId: header.fileId, end }
   ])
   if (hint === undefined) return 'none'
-  if ('problem' in hint) return hint.problem
+  if ('problem' in hint) return hint.otherOlder ? 'not checked: it covers older files as well' : hint.problem
   if (index && hint.from === end && !sameEntries(hint.index, index)) return 'it says something else than the file'
   return 'good'
 }

@@ -103,7 +103,6 @@ export class RangeStore {
       mustBeEmpty: range => this.#mustBeEmpty(range),
       adopt: found => this.#adopt(found)
     })
-    this.#shared.pool.syncAll = () => this.#syncer.flush()
     this.#shared.dirSync.withRoom = work => this.#shared.pool.withRoom(work)
   }
 

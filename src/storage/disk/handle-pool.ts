@@ -24,6 +24,8 @@ export class PooledFile {
   usedAt = 0
   closed = false
   whenIdle: (() => void) | undefined
+  /** Syncs it now, without waiting for a turn. Set by who writes to it. */
+  sync: () => Promise<void> = async () => {}
 
   constructor(path: string, exists: boolean) {
     this.path = path
@@ -36,15 +38,17 @@ export class HandlePool {
   readonly #log: Log
   readonly #maxOpen: number
   readonly #open = new Set<PooledFile>()
-  /** Handles open, or being opened or closed. */
-  #handles = 0
+  /** Handles being closed. */
+  #closing = 0
   /** Handles closed so far. */
   #closed = 0
   #uses = 0
   /** Resolved when a use, an opening or a closing ends, for those who wait for a handle. */
   #change: PromiseWithResolvers<void> | undefined
-  /** Syncs, soon, every file with unsynced writes; never rejects. Set by the store. */
-  syncAll: () => Promise<void> = async () => {}
+  #syncing: Promise<boolean> | undefined
+  /** The end of the last turn of those who wait for a handle. */
+  #queue: Promise<void> | undefined
+  #shortage: unknown
 
   constructor(ports: { files: FileIo; log: Log }, maxOpen = MAX_OPEN_FILES) {
     this.#files = ports.files
@@ -90,7 +94,7 @@ export class HandlePool {
     }
   }
 
-  /** Runs `work`, which needs a handle of its own, again and again while others are closed to make room for it. */
+  /** Runs `work`, which needs a handle of its own, again while others are closed to make room for it. */
   async withRoom(work: () => Promise<void>): Promise<void> {
     for (;;) {
       const closed = this.#closed
@@ -114,23 +118,42 @@ export class HandlePool {
   }
 
   async #openFile(file: PooledFile): Promise<FileHandle> {
-    for (;;) {
-      this.#handles++
-      const closed = this.#closed
-      try {
-        const handle = await this.#files.open(file.path, file.exists ? 'r+' : 'wx+')
-        file.exists = true
-        file.handle = handle
-        file.opening = undefined
-        this.#open.add(file)
-        return handle
-      } catch (error) {
-        this.#handles--
-        this.#changed()
-        if (isShortOfResources(error) && (await this.#makeRoom(closed))) continue
-        file.opening = undefined
-        throw error
+    // One at a time asks again and again where there is no handle: else each that is let go would wake all the others.
+    const before = this.#queue
+    const turn = Promise.withResolvers<void>()
+    try {
+      if (!before) {
+        const handle = await this.#tryToOpen(file)
+        if (handle) return handle
       }
+      const last = this.#queue
+      this.#queue = turn.promise
+      await last
+      for (;;) {
+        const closed = this.#closed
+        const handle = await this.#tryToOpen(file)
+        if (handle) return handle
+        if (!(await this.#makeRoom(closed))) throw this.#shortage
+      }
+    } finally {
+      file.opening = undefined
+      if (this.#queue === turn.promise) this.#queue = undefined
+      turn.resolve()
+    }
+  }
+
+  /** Undefined: there is no handle to be had. */
+  async #tryToOpen(file: PooledFile): Promise<FileHandle | undefined> {
+    try {
+      const handle = await this.#files.open(file.path, file.exists ? 'r+' : 'wx+')
+      file.exists = true
+      file.handle = handle
+      this.#open.add(file)
+      return handle
+    } catch (error) {
+      if (!isShortOfResources(error)) throw error
+      this.#shortage = error
+      return undefined
     }
   }
 
@@ -139,34 +162,41 @@ export class HandlePool {
    * had been closed when there was no room.
    */
   async #makeRoom(closed: number): Promise<boolean> {
-    if (await this.#closeIdle()) return true
-    let stuck = 0
+    if (this.#closed > closed || (await this.#closeIdle())) return true
+    // Not one that is being opened: it has no handle yet, and says nothing when it gets none.
+    let mayEnd = this.#closing > 0
     for (const file of this.#open) {
-      if (file.uses > 0) continue
+      if (file.uses > 0) mayEnd = true
       // Let go of just now.
-      if (!file.keepOpen) return true
-      stuck++
+      else if (!file.keepOpen) return true
     }
-    if (this.#handles > stuck) {
-      await this.#nextChange()
-      return true
-    }
-    return this.#closed > closed || (stuck > 0 && this.#syncForRoom(closed))
+    if (!mayEnd) return this.#open.size > 0 && this.#syncForRoom(closed)
+    await this.#nextChange()
+    return true
   }
 
-  /** All handles belong to files with unsynced writes: they are synced now, and the first to be done is closed. */
+  /**
+   * All handles belong to files with unsynced writes: one is synced now. Not in its turn: those whose turn it is may wait
+   * for this very handle.
+   */
   async #syncForRoom(closed: number): Promise<boolean> {
-    let over = false
-    void this.syncAll().finally(() => {
-      over = true
-      this.#changed()
-    })
-    while (!over) {
-      await this.#nextChange()
-      if (await this.#closeIdle()) return true
+    this.#syncing ??= this.#syncOldest().finally(() => (this.#syncing = undefined))
+    return (await this.#syncing) || this.#closed > closed
+  }
+
+  /** False: it failed. One that was written to meanwhile is spared, and the next is looked for. */
+  async #syncOldest(): Promise<boolean> {
+    let oldest: PooledFile | undefined
+    for (const file of this.#open) {
+      if (file.uses === 0 && file.keepOpen && (!oldest || file.usedAt < oldest.usedAt)) oldest = file
     }
-    // Others may have taken what was closed: then it is worth another round.
-    return (await this.#closeIdle()) || this.#closed > closed
+    try {
+      await oldest?.sync()
+      return true
+    } catch {
+      // Its writer has said so.
+      return oldest?.keepOpen === false
+    }
   }
 
   #nextChange(): Promise<void> {
@@ -196,10 +226,11 @@ export class HandlePool {
   }
 
   async #closeHandle(handle: FileHandle): Promise<void> {
+    this.#closing++
     try {
       await handle.close()
     } finally {
-      this.#handles--
+      this.#closing--
       this.#closed++
       this.#changed()
     }

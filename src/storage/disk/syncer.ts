@@ -10,8 +10,6 @@ import { forEachLimit } from '../limit.ts'
 const SYNC_DELAY_MS = 50
 
 export interface Syncable {
-  /** Its files are open: they need no handle to be synced, and may be closed afterwards. */
-  readonly isOpen: boolean
   /** Rejects with `overloaded` when it is worth another try; any other failure is its own affair. */
   sync(): Promise<void>
 }
@@ -85,9 +83,7 @@ export class Syncer {
   }
 
   async #round(): Promise<void> {
-    // Open ones first: the others may have to wait for their handles.
-    const all = [...this.#dirty.keys()]
-    const logs = [...all.filter(log => log.isOpen), ...all.filter(log => !log.isOpen)]
+    const logs = [...this.#dirty.keys()]
     for (const [log, since] of this.#dirty) this.#syncing.set(log, since)
     this.#dirty.clear()
     await forEachLimit(logs, this.#concurrency, async log => {

@@ -40,6 +40,7 @@ export class FileSync {
     this.#synced = init.synced
     this.#lasts = init.lasts
     this.#entry = init.lasts ? 0 : shared.dirSync.changed()
+    init.file.sync = () => this.#guard(() => this.#content())
   }
 
   /** True once the file itself, whatever is in it, survives a power cut. */
@@ -77,19 +78,31 @@ export class FileSync {
 
   /** One sync, at once; who calls it has a turn at the gate. */
   async once(): Promise<void> {
-    const { file, range, written, fence } = this.#init
+    const name = this.#entry
+    await this.#guard(async () => {
+      await this.#content()
+      if (!this.#lasts) await this.#shared.dirSync.sync(name)
+    })
+    if (name === this.#entry) this.#lasts = true
+  }
+
+  async #content(): Promise<void> {
+    const { file, written } = this.#init
     const covered = written()
+    await this.#shared.pool.use(file, handle => handle.sync())
+    this.#synced = Math.min(covered, written())
+    this.spareHandle()
+  }
+
+  async #guard(work: () => Promise<void>): Promise<void> {
+    const { file, range, fence } = this.#init
     try {
-      await this.#shared.pool.use(file, handle => handle.sync())
-      this.#synced = Math.min(covered, written())
-      this.spareHandle()
-      if (!this.#lasts) await this.#shared.dirSync.sync(this.#entry)
+      await work()
     } catch (error) {
       if (isShortOfResources(error)) throw shortOfResources(file.path, error)
       // After a failed sync the kernel may hold the lost pages for clean: a second try would lie (fsync, ATC'20).
       throw error instanceof CoterieError ? error : fence(fenced(range, 'the sync of', file.path, error))
     }
-    this.#lasts = true
   }
 
   /** Where nothing is unsynced, the file may be closed. */

@@ -366,6 +366,8 @@ export class LogWriter {
     if (this.#fenced) return this.#refusal ?? error
     this.#fenced = true
     this.#refusal = error
+    // What was unsynced is lost to us: no sync will tell.
+    this.#init.file.keepOpen = false
     this.#init.onFence(error)
     return error
   }

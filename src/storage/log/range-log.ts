@@ -124,10 +124,6 @@ export class RangeLog {
     return this.#index
   }
 
-  get isOpen(): boolean {
-    return this.files.every(({ pooled }) => pooled.handle !== undefined)
-  }
-
   /** True once the range, whatever is in it, has a file that survives a power cut. */
   get lasts(): boolean {
     return this.files.some(file => file.writer.lasts)

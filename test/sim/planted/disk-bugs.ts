@@ -16,7 +16,7 @@ export const DISK_BUGS: readonly Bug[] = [
     what: 'syncs a new range file, but not the directory that names it',
     seenIn: 'several systems in "All File Systems Are Not Created Equal" (OSDI 2014)',
     file: 'src/storage/log/file-sync.ts',
-    find: 'if (!this.#lasts) await this.#shared.dirSync.sync(this.#entry)',
+    find: 'if (!this.#lasts) await this.#shared.dirSync.sync(name)',
     replace: '',
     scenarios: ['power']
   },

@@ -13,7 +13,6 @@ function syncing(concurrency = 3) {
   const calls: string[] = []
   let under = 0
   const log = (name: string, outcome: () => Promise<void> = async () => {}) => ({
-    isOpen: true,
     async sync() {
       calls.push(name)
       assert.ok(++under <= concurrency)
