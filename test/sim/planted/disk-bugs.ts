@@ -64,29 +64,12 @@ export const DISK_BUGS: readonly Bug[] = [
     scenarios: ['power']
   },
   {
-    name: 'rewriting-brings-back-the-replaced',
-    what: 'copies records into the new file that newer ones have replaced',
-    seenIn: 'bitcask#82 (merge resurrects)',
-    file: 'src/storage/upkeep/compaction.ts',
-    find: 'value && this.#log.isLive(head, this.#file, offset)',
-    replace: 'value',
-    scenarios: ['restarts', 'swarm']
-  },
-  {
     name: 'hint-hides-what-came-later',
     what: 'does not read what was written after a hint',
     seenIn: 'bitcask#136',
     file: 'src/storage/log/recovery.ts',
     find: 'isNewest ? hint.from : found.bytes',
     replace: 'found.bytes',
-    scenarios: ['restarts', 'power', 'swarm']
-  },
-  {
-    name: 'older-file-ignored',
-    what: 'opens only the newest of the files of a range whose rewriting was cut short',
-    file: 'src/storage/log/recovery.ts',
-    find: 'chain.unshift(older)',
-    replace: 'void older',
     scenarios: ['restarts', 'power', 'swarm']
   }
 ]
