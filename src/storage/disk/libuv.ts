@@ -1,5 +1,33 @@
 /** Reads and writes of files on the threads of libuv's pool, whole ones: what any operation can fall back to. */
-import { read, writev } from 'node:fs'
+import { fdatasync, read, writev } from 'node:fs'
+
+/** Of the pool's four threads, those that may write and sync at once: as long as a disk stalls, one is left for reads. */
+const MAX_WRITING = 3
+let writing = 0
+const waiting: (() => void)[] = []
+
+/** Begins at once, or when another that was begun has called what it was given. */
+function inTurn(begin: (ended: () => void) => void): void {
+  const ended = () => {
+    writing--
+    waiting.shift()?.()
+  }
+  const start = () => {
+    writing++
+    begin(ended)
+  }
+  if (writing < MAX_WRITING) start()
+  else waiting.push(start)
+}
+
+export function syncOnPool(fd: number, then: (error: Error | null) => void): void {
+  inTurn(ended =>
+    fdatasync(fd, error => {
+      ended()
+      then(error)
+    })
+  )
+}
 
 /** Fills `into` from `position`, or as much as there is of it. */
 export function readOnPool(
@@ -24,16 +52,22 @@ export function writeOnPool(
   position: number,
   then: (error: Error | null) => void
 ): void {
-  let rest = buffers
-  let at = position
-  const step = (error: Error | null, bytes: number): void => {
-    at += bytes
-    // Linux reports a full disk as a short write first; the next try gets the ENOSPC.
-    rest = error ? rest : skip(rest, bytes)
-    if (error || rest.length === 0) then(error)
-    else writev(fd, rest, at, step)
-  }
-  unlessThrown(() => writev(fd, rest, at, step), step)
+  inTurn(ended => {
+    let rest = buffers
+    let at = position
+    const step = (error: Error | null, bytes: number): void => {
+      at += bytes
+      // Linux reports a full disk as a short write first; the next try gets the ENOSPC.
+      rest = error ? rest : skip(rest, bytes)
+      if (!error && rest.length > 0) {
+        writev(fd, rest, at, step)
+        return
+      }
+      ended()
+      then(error)
+    }
+    unlessThrown(() => writev(fd, rest, at, step), step)
+  })
 }
 
 /** What is no position at all, Node refuses at once; whoever asked is not there to hear it. */

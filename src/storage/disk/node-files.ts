@@ -48,8 +48,14 @@ export function filesThrough(threads: IoThreads): FileIo {
   return files
 }
 
-/** All nodes of a process share two threads. */
-export const nodeFiles: FileIo = filesThrough({ reads: new IoThread('read'), writes: new IoThread('write') })
+/**
+ * All nodes of a process share two threads. That for reads starts at once: a disk that stalls may take all of libuv's pool
+ * for writes and syncs, and what the page cache holds can still be read.
+ */
+export const nodeFiles: FileIo = filesThrough({
+  reads: new IoThread('read', { startAfter: 0 }),
+  writes: new IoThread('write')
+})
 
 async function unlessMissing<T>(result: Promise<T>): Promise<T | undefined> {
   try {

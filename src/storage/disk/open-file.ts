@@ -1,9 +1,9 @@
 /** An open file. Small reads and writes go through the I/O threads, all else through libuv's pool. */
-import { close, fdatasync, fstat, ftruncate } from 'node:fs'
+import { close, fstat, ftruncate } from 'node:fs'
 import { getSystemErrorMap } from 'node:util'
 import type { FileHandle } from '../../ports.ts'
 import type { IoRequest, IoThread } from './io-thread.ts'
-import { readOnPool, writeOnPool } from './libuv.ts'
+import { readOnPool, syncOnPool, writeOnPool } from './libuv.ts'
 
 export interface IoThreads {
   /** Apart, so that no read waits for a write that hangs. */
@@ -53,7 +53,7 @@ export class OpenFile implements FileHandle {
   }
 
   sync(): Promise<void> {
-    return this.#call('fdatasync', then => fdatasync(this.fd, then))
+    return this.#call('fdatasync', then => syncOnPool(this.fd, then))
   }
 
   truncate(length: number): Promise<void> {
