@@ -10,7 +10,7 @@ import { stripVTControlCharacters } from 'node:util'
 const ROOT = join(import.meta.dirname, '..')
 const UVU = join(ROOT, 'node_modules', 'uvu', 'bin.js')
 /** A file that takes longer hangs. */
-const FILE_TIMEOUT_MS = 180_000
+const FILE_TIMEOUT_MS = 300_000
 /** A file whose suites are done and whose process does not end has left something open, which is a failure too. */
 const END_TIMEOUT_MS = 10_000
 const AT_ONCE = 2
