@@ -102,8 +102,9 @@ test('a planted bug is in the code that a process runs, and in no other process'
   assert.is(verdict('write-quorum-off-by-one'), 'stored')
 })
 
-test('every bug has a seed that catches it', () => {
-  const free = BUGS.map(({ name }) => name).filter(name => !caught.some(([other]) => other === name))
+test('every bug has a seed that catches it, but those whose seed has been lost', () => {
+  const wanted = BUGS.filter(({ isLost }) => !isLost).map(({ name }) => name)
+  const free = wanted.filter(name => !caught.some(([other]) => other === name))
   assert.equal(free, [], 'not caught yet; run `npm run planted`')
 })
 

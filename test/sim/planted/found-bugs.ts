@@ -20,6 +20,7 @@ export const FOUND_BUGS: readonly Bug[] = [
   },
   {
     name: 'late-pull-prepares-again',
+    isLost: true,
     what: 'a pull that comes after the grant makes a preparation of what is a member’s copy by now',
     file: 'src/repair/prepared-copies.ts',
     find: 'const wanted = ranges.filter(range => !this.#isMember(range))',
@@ -28,6 +29,7 @@ export const FOUND_BUGS: readonly Bug[] = [
   },
   {
     name: 'unsafe-flips-forgotten',
+    isLost: true,
     what: 'an owner remembers only the last refusal: two thieves of one range make it plan the same unsafe flips for ever',
     file: 'src/repair/handover.ts',
     find: 'if (this.#unsafe.version !== version) this.#unsafe',
@@ -52,6 +54,7 @@ export const FOUND_BUGS: readonly Bug[] = [
   },
   {
     name: 'full-disk-draws-actors',
+    isLost: true,
     what: 'each write that a full disk refuses has left the node under an actor of its own: contexts grow without bound',
     file: 'src/replica/replicas.ts',
     find: 'if (this.#full) await appended',
@@ -60,6 +63,7 @@ export const FOUND_BUGS: readonly Bug[] = [
   },
   {
     name: 'fenced-preparation-stays',
+    isLost: true,
     what: 'a prepared copy whose file failed is never made anew: the range cannot be handed over',
     file: 'src/repair/copy-keeper.ts',
     find: 'await this.#remakeFenced(copies.ranges().filter(range => prepared.has(range)))',

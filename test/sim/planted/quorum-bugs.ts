@@ -19,6 +19,16 @@ export const QUORUM_BUGS: readonly Bug[] = [
     scenarios: ['partition', 'hot-key', 'calm']
   },
   {
+    name: 'syncing-copy-votes-absent',
+    isLost: true,
+    what: 'lets a copy that is still being filled say that there is no such key',
+    seenIn: 'Riak before 1.0: ownership before the data',
+    file: 'src/coordinator/quorum.ts',
+    find: "if (answers.filter(({ synced }) => synced).length >= this.#needed) return 'absent'",
+    replace: "if (answers.length >= this.#needed) return 'absent'",
+    scenarios: ['wipe']
+  },
+  {
     name: 'own-ack-not-awaited',
     what: 'counts its own copy before that has stored the write',
     file: 'src/coordinator/write.ts',

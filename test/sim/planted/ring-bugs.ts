@@ -3,6 +3,16 @@ import type { Bug } from './bug.ts'
 
 export const RING_BUGS: readonly Bug[] = [
   {
+    name: 'empty-copy-counts-as-synced',
+    isLost: true,
+    what: 'takes a copy that has lost what it held for complete, whether it has met the others or not',
+    seenIn: 'Riak before 1.0: ownership before the data',
+    file: 'src/repair/copy-keeper.ts',
+    find: "return statuses.includes('synced') && statuses.length >= Math.min(n - 1, n - w + 1)",
+    replace: 'return statuses.length <= n + w',
+    scenarios: ['wipe']
+  },
+  {
     name: 'claim-before-copy',
     what: 'gives a range away before the new members have copied it',
     seenIn: 'Riak before 1.0: ownership before the data',
