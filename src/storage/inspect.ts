@@ -1,6 +1,14 @@
 /** What `coterie inspect FILE` finds out of a range file: read only, and also of a file that a node would not open. */
 import type { FileHandle, FileIo } from '../ports.ts'
-import { decodeFileHeader, FILE_HEADER_BYTES, type FileHeader, shortFileId } from './format/file-header.ts'
+import {
+  continuesNone,
+  decodeFileHeader,
+  FILE_HEADER_BYTES,
+  type FileHeader,
+  hexOf,
+  hintPathOf,
+  shortFileId
+} from './format/file-header.ts'
 import { align, decodeHead, MAX_HEAD_BYTES, RECORD_HEADER_BYTES, RECORD_TYPES } from './format/record.ts'
 import { type ScanVisitor, type Span, scanRecords } from './format/scan.ts'
 import type { IndexEntry, KeyIndex, Position } from './index/key-index.ts'
@@ -147,7 +155,7 @@ async function inspectHint(
 ): Promise<string> {
   if (!path.endsWith('.log')) return 'none'
   // Older files are not looked at: a hint for several of them counts as another one's.
-  const hint = await readHint(files, path.replace(/log$/, 'hint'), header, [
+  const hint = await readHint(files, hintPathOf(path), header, [
     { slot: slotOf(header.generation), fileId: header.fileId, end }
   ])
   if (hint === undefined) return 'none'
@@ -166,9 +174,7 @@ function sameEntries(a: KeyIndex, b: KeyIndex): boolean {
 }
 
 function shownHeader({ fileId, continues, ...rest }: FileHeader): Inspection['header'] {
-  const id = Buffer.from(fileId).toString('hex')
-  const isFirst = continues.every(byte => byte === 0)
-  return { ...rest, fileId: id, ...(isFirst ? {} : { continues: Buffer.from(continues).toString('hex') }) }
+  return { ...rest, fileId: hexOf(fileId), ...(continuesNone({ continues }) ? {} : { continues: hexOf(continues) }) }
 }
 
 function shownSpan({ offset, length, detail, key }: Span): InspectedSpan {

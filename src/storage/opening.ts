@@ -7,11 +7,11 @@ import type { Durability } from '../config.ts'
 import type { FileIo, Log } from '../ports.ts'
 import type { DirSync } from './disk/dir-sync.ts'
 import { codeOf, isShortOfResources, shortOfResources, unlinkIfThere } from './disk/faults.ts'
-import { type FileHeader, fileName, NO_FILE, parseFileName } from './format/file-header.ts'
+import { continuesNone, type FileHeader, fileName, hintPathOf, NO_FILE, parseFileName } from './format/file-header.ts'
 import { KeyIndex } from './index/key-index.ts'
 import { forEachLimit } from './limit.ts'
 import { readSyncedTo } from './log/hint-reader.ts'
-import { chainFrom, type FoundFile, findFile, type RecoveredLog, recoverLog } from './log/recovery.ts'
+import { chainFrom, emptyLog, type FoundFile, findFile, type RecoveredLog, recoverLog } from './log/recovery.ts'
 
 /** Files read at once while opening: enough to overlap reading and checking, each with a window of 1 MiB. */
 const OPEN_CONCURRENCY = 4
@@ -173,7 +173,7 @@ export class DirectoryOpening {
     const { dir } = this.#init
     const newest = good.at(-1)!
     const chain = chainFrom(newest, good)
-    if (parts.length === 0 || chain[0]!.header.continues.every(byte => byte === 0)) return chain
+    if (parts.length === 0 || continuesNone(chain[0]!.header)) return chain
     const received: GoodFile[] = []
     for (const generation of parts) {
       const found = await this.#find(range, generation, 'part')
@@ -236,23 +236,14 @@ export class DirectoryOpening {
     }
     await this.#reportCutShort(range, newest)
     const file = { generation: newest.generation, fileId: NO_FILE, continues: NO_FILE, end: 0 }
-    const nothing = {
-      liveBytes: 0,
-      settled: false,
-      tornBytes: 0,
-      damages: [],
-      badHints: [],
-      hintedTo: 0,
-      hintedBytes: 0
-    }
-    take({ ...nothing, index: new KeyIndex(this.#init.q), files: [file], range, empty: true })
+    take({ ...emptyLog(new KeyIndex(this.#init.q)), files: [file], range, empty: true })
     return true
   }
 
   /** A file with no room for a record. There were some, though, if it has a hint. */
   async #reportCutShort(range: number, { path, bytes }: FoundFile): Promise<void> {
     this.result.tornBytes += bytes
-    const hintPath = path.replace(/log$/, 'hint')
+    const hintPath = hintPathOf(path)
     const syncedTo = await readSyncedTo(this.#files, hintPath)
     if (syncedTo === 0) return
     const detail = 'it had been synced, and is gone'

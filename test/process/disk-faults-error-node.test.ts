@@ -42,13 +42,7 @@ test('the cluster goes on without its copies, and rebuilds them when the disk is
     )
     assert.equal([load.failures[0], load.failures[1], load.failures[3]], [0, 0, 0])
     assert.ok(![...load.messages.keys()].some(message => message.includes('LOST')))
-    await until(
-      'its own copies have everything',
-      async () => (await load.wrong(it.client, 1)).length === 0,
-      20_000,
-      200
-    )
-    for (const client of it.clients) assert.equal(await load.wrong(client), [])
+    await it.mustHaveAll(load)
     console.log(`| ${await it.mustBeIdentical()} keys the same on all three`)
   }))
 

@@ -37,13 +37,7 @@ test('the cluster goes on, hands on what the full node is asked, and mends it wh
     )
     assert.is(load.failed, 0)
     // A read of one answer takes a node's own copy first.
-    await until(
-      'its own copies have everything',
-      async () => (await load.wrong(it.client, 1)).length === 0,
-      20_000,
-      200
-    )
-    for (const client of it.clients) assert.equal(await load.wrong(client), [])
+    await it.mustHaveAll(load)
     console.log(`| mended, ${await it.mustBeIdentical()} keys the same on all three`)
   }))
 

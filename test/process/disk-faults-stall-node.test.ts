@@ -52,13 +52,7 @@ test('it stays a member, the others go on, and it is back to normal afterwards',
     const [first, second, stalled, any] = load.failures
     assert.equal([first, second, any], [0, 0, 0], `only what goes through the stalled node alone may fail (${stalled})`)
     assert.ok(![...load.messages.keys()].some(message => message.includes('LOST')))
-    await until(
-      'its own copies have everything',
-      async () => (await load.wrong(it.client, 1)).length === 0,
-      20_000,
-      200
-    )
-    for (const client of it.clients) assert.equal(await load.wrong(client), [])
+    await it.mustHaveAll(load)
     console.log(`| ${await it.mustBeIdentical()} keys the same on all three`)
   }))
 

@@ -69,6 +69,11 @@ export class ManualTime implements Timers {
   }
 }
 
+/** Lets the housekeeper look around, and work until it rests. */
+export async function upkeep(time: ManualTime): Promise<void> {
+  for (let i = 0; i < 80; i++) await time.advance(100)
+}
+
 /** Fake files answer in microtasks: after one turn of the event loop nothing is under way but what is held. */
 export function settle(): Promise<void> {
   return new Promise(resolve => setImmediate(resolve))

@@ -1,23 +1,16 @@
 /** Reads and writes of files on the threads of libuv's pool, whole ones: what any operation can fall back to. */
 import { fdatasync, read, writev } from 'node:fs'
+import { SyncGate } from './sync-gate.ts'
 
 /** Of the pool's four threads, those that may write and sync at once: as long as a disk stalls, one is left for reads. */
-const MAX_WRITING = 3
-let writing = 0
-const waiting: (() => void)[] = []
+const writers = new SyncGate(3)
 
 /** Begins at once, or when another that was begun has called what it was given. */
 function inTurn(begin: (ended: () => void) => void): void {
-  const ended = () => {
-    writing--
-    waiting.shift()?.()
-  }
-  const start = () => {
-    writing++
-    begin(ended)
-  }
-  if (writing < MAX_WRITING) start()
-  else waiting.push(start)
+  const start = () => begin(() => writers.leave())
+  const turn = writers.enter()
+  if (turn) void turn.then(start)
+  else start()
 }
 
 export function syncOnPool(fd: number, then: (error: Error | null) => void): void {

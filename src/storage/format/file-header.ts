@@ -22,6 +22,15 @@ export interface FileHeader {
 
 export const NO_FILE = new Uint8Array(FILE_ID_BYTES)
 
+export function continuesNone({ continues }: Pick<FileHeader, 'continues'>): boolean {
+  return continues.every(byte => byte === 0)
+}
+
+/** 16 hex digits. */
+export function hexOf(fileId: Uint8Array): string {
+  return Buffer.from(fileId).toString('hex')
+}
+
 /** The part of the file id that every record carries. */
 export function shortFileId(fileId: Uint8Array): number {
   return viewOf(fileId).getUint32(0, true)
@@ -65,6 +74,11 @@ export function decodeFileHeader(bytes: Uint8Array): FileHeader | string {
 }
 
 const NAME = /^(\d{4,10})-(\d{10})\.(?:(log)(\.damaged(?:\.\d+)?)?|(hint)(\.tmp)?|(part))$/
+
+/** Of the hint of a log file. */
+export function hintPathOf(logPath: string): string {
+  return logPath.replace(/log$/, 'hint')
+}
 
 export interface ParsedName {
   range: number

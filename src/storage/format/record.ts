@@ -117,6 +117,9 @@ export function writeRecord(
   return next
 }
 
+/** Of a head of which not all bytes are there; there may be more to come. */
+export const KEY_CUT_SHORT = 'the key is cut short'
+
 /** The head alone, of a record that must lie at file offset `offset`; or in words why these bytes are none. */
 export function decodeHead(bytes: Uint8Array, offset: number, fileId32: number): RecordHead | string {
   if (bytes.length < RECORD_HEADER_BYTES) return 'the record header is cut short'
@@ -128,7 +131,7 @@ export function decodeHead(bytes: Uint8Array, offset: number, fileId32: number):
     return `absurd lengths (key ${keyLength}, value ${valueLength} bytes)`
   }
   const headBytes = RECORD_HEADER_BYTES + keyLength
-  if (bytes.length < headBytes) return 'the key is cut short'
+  if (bytes.length < headBytes) return KEY_CUT_SHORT
   if (view.getUint32(0, true) !== crcOf(bytes, CRC_FROM, headBytes)) {
     return 'the checksum of the record header and key does not match'
   }

@@ -1,4 +1,4 @@
-/** Builds the index of a log from its records, file by file in the order of their generations: the latest of a key wins. */
+/** Builds the index of a log from its records, file by file, oldest first: the latest of a key wins. */
 import type { FileHandle } from '../../ports.ts'
 import {
   align,
@@ -47,10 +47,9 @@ export class IndexBuilder implements ScanVisitor {
   }
 
   /** In place of the records that a hint accounts for; only before any other record. */
-  adopt(hint: { index: KeyIndex; liveBytes: number; settled: boolean }): void {
+  adopt(hint: { index: KeyIndex; liveBytes: number }): void {
     this.index = hint.index
     this.liveBytes = hint.liveBytes
-    this.settled = hint.settled
   }
 
   /**

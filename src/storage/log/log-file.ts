@@ -4,10 +4,8 @@
  */
 import { PooledFile } from '../disk/handle-pool.ts'
 import { encodeFileHeader, fileName, shortFileId } from '../format/file-header.ts'
+import { MAX_FILE } from '../index/key-index.ts'
 import { LogWriter, type LogWriterInit, type WriterShared } from './log-writer.ts'
-
-/** The index keeps a file's slot in five bits. */
-export const FILE_SLOTS = 32
 
 export interface LogFileInit {
   /** Unique among the files that share a cache, ever. */
@@ -65,5 +63,5 @@ export class LogFile {
 
 /** Two files of one log never share one: generations of files that stand side by side are neighbours. */
 export function slotOf(generation: number): number {
-  return generation % FILE_SLOTS
+  return generation % (MAX_FILE + 1)
 }

@@ -3,7 +3,15 @@
  * bad record in the middle is left out and reported, a file with a bad header is left for the caller to set aside.
  */
 import type { FileHandle, FileIo } from '../../ports.ts'
-import { decodeFileHeader, FILE_HEADER_BYTES, type FileHeader, fileName, shortFileId } from '../format/file-header.ts'
+import {
+  continuesNone,
+  decodeFileHeader,
+  FILE_HEADER_BYTES,
+  type FileHeader,
+  fileName,
+  hintPathOf,
+  shortFileId
+} from '../format/file-header.ts'
 import { sameBytes } from '../format/record.ts'
 import { type Span, scanRecords } from '../format/scan.ts'
 import type { KeyIndex } from '../index/key-index.ts'
@@ -80,6 +88,21 @@ export function chainFrom<T extends { header: FileHeader }>(newest: T, others: T
   }
 }
 
+/** What is recovered from no file. */
+export function emptyLog(index: KeyIndex): RecoveredLog {
+  return {
+    index,
+    liveBytes: 0,
+    files: [],
+    settled: false,
+    tornBytes: 0,
+    damages: [],
+    badHints: [],
+    hintedTo: 0,
+    hintedBytes: 0
+  }
+}
+
 /**
  * Opens, reads and, where the tail is torn, truncates the files of a chain; `sync`: and syncs them. Throws what the file
  * system throws.
@@ -91,17 +114,7 @@ export async function recoverLog(
 ): Promise<RecoveredLog> {
   const builder = new IndexBuilder(expected.q)
   const handles: FileHandle[] = []
-  const log: RecoveredLog = {
-    index: builder.index,
-    liveBytes: 0,
-    files: [],
-    settled: false,
-    tornBytes: 0,
-    damages: [],
-    badHints: [],
-    hintedTo: 0,
-    hintedBytes: 0
-  }
+  const log = emptyLog(builder.index)
   try {
     for (const found of chain) handles.push(await files.open(found.path, 'r+'))
     const { hint, syncedTo, otherOlder } = await findHint(files, chain, handles, expected, log)
@@ -139,7 +152,7 @@ async function findHint(
   log: RecoveredLog
 ): Promise<{ hint?: ReadHint; syncedTo: number; otherOlder: boolean }> {
   const { path, generation, header } = chain.at(-1)!
-  const hintPath = path.replace(/log$/, 'hint')
+  const hintPath = hintPathOf(path)
   const hinted = chain.map(file => ({ slot: slotOf(file.generation), fileId: file.header.fileId, end: file.bytes }))
   const hint = await readHint(files, hintPath, { range, q, generation }, hinted)
   if (hint === undefined) return { syncedTo: 0, otherOlder: false }
@@ -186,7 +199,7 @@ function reportLostPredecessor(
   builder: IndexBuilder,
   log: RecoveredLog
 ): void {
-  if (header.continues.every(byte => byte === 0) || builder.settled) return
+  if (continuesNone(header) || builder.settled) return
   const detail = 'the file continues an older one, which is missing, and does not hold all of it'
   log.damages.push({ offset: 0, length: 0, detail, path, slot: slotOf(generation) })
 }

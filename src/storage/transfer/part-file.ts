@@ -5,8 +5,8 @@
 import { CoterieError } from '../../errors.ts'
 import type { FileHandle } from '../../ports.ts'
 import { crcOf } from '../format/crc.ts'
-import { decodeFileHeader, FILE_HEADER_BYTES, type FileHeader, shortFileId } from '../format/file-header.ts'
-import { decodeHead, MAX_HEAD_BYTES, RECORD_HEADER_BYTES, recordBytes } from '../format/record.ts'
+import { decodeFileHeader, FILE_HEADER_BYTES, type FileHeader, hexOf, shortFileId } from '../format/file-header.ts'
+import { decodeHead, KEY_CUT_SHORT, MAX_HEAD_BYTES, RECORD_HEADER_BYTES, recordBytes } from '../format/record.ts'
 import { scanRecords } from '../format/scan.ts'
 
 const NOTHING = new Uint8Array(0)
@@ -90,10 +90,6 @@ export class PartFile {
     this.#rest = rest.length === 0 ? NOTHING : rest.slice()
   }
 
-  sync(): Promise<void> {
-    return this.#handle.sync()
-  }
-
   close(): Promise<void> {
     return this.#handle.close()
   }
@@ -104,7 +100,7 @@ export class PartFile {
     const head = decodeHead(bytes.subarray(0, MAX_HEAD_BYTES), offset, fileId32)
     if (typeof head === 'string') {
       // A key that is not all there looks cut short.
-      if (bytes.length < MAX_HEAD_BYTES && head === 'the key is cut short') return 0
+      if (bytes.length < MAX_HEAD_BYTES && head === KEY_CUT_SHORT) return 0
       throw this.#bad(offset, head)
     }
     const length = recordBytes(head.keyLength, head.valueLength)
@@ -126,8 +122,4 @@ export class PartFile {
       `what was received for offset ${offset} of ${this.path} does not check: ${detail}`
     )
   }
-}
-
-export function hexOf(fileId: Uint8Array): string {
-  return Buffer.from(fileId).toString('hex')
 }

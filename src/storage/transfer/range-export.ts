@@ -10,6 +10,7 @@
 import { CoterieError } from '../../errors.ts'
 import type { FileHandle, FileIo } from '../../ports.ts'
 import { codeOf, isShortOfResources, shortOfResources } from '../disk/faults.ts'
+import { hexOf } from '../format/file-header.ts'
 import type { LogFile } from '../log/log-file.ts'
 import type { RangeLog } from '../log/range-log.ts'
 
@@ -104,5 +105,5 @@ export class RangeExport {
 }
 
 function idOf(file: LogFile): string {
-  return Buffer.from(file.fileId).toString('hex')
+  return hexOf(file.fileId)
 }

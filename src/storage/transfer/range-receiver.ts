@@ -12,10 +12,17 @@ import { CoterieError } from '../../errors.ts'
 import type { FileIo } from '../../ports.ts'
 import type { DirSync } from '../disk/dir-sync.ts'
 import { diskFull, isDiskFull, isShortOfResources, shortOfResources, unlinkIfThere } from '../disk/faults.ts'
-import { encodeFileHeader, FILE_HEADER_BYTES, type FileHeader, fileName, parseFileName } from '../format/file-header.ts'
+import {
+  encodeFileHeader,
+  FILE_HEADER_BYTES,
+  type FileHeader,
+  fileName,
+  hexOf,
+  parseFileName
+} from '../format/file-header.ts'
 import { sameBytes } from '../format/record.ts'
 import { chainFrom, type FoundFile, type RecoveredFile, type RecoveredLog, recoverLog } from '../log/recovery.ts'
-import { hexOf, PartFile } from './part-file.ts'
+import { PartFile } from './part-file.ts'
 
 export interface ReceiverParts {
   files: FileIo

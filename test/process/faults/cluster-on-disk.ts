@@ -104,6 +104,17 @@ export class ClusterOnDisk {
     return Number(said[1])
   }
 
+  /** Every key as it was last put: in the node's own copies, by and by, and through every client. */
+  async mustHaveAll(load: ClusterLoad): Promise<void> {
+    await until(
+      'its own copies have everything',
+      async () => (await load.wrong(this.client, 1)).length === 0,
+      20_000,
+      200
+    )
+    for (const client of this.clients) assert.equal(await load.wrong(client), [])
+  }
+
   /** Stops all and holds their files against each other: every key in the same state on all three. Returns how many. */
   async mustBeIdentical(): Promise<number> {
     await Promise.all(this.cluster.nodes.map(node => node.stop()))

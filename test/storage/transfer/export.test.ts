@@ -3,8 +3,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Durability } from '../../../src/config.ts'
 import { FakeFiles } from '../../support/fake-files.ts'
-import { bytesOf, codeOfRejection, FILE, filledStore, keyAt, openStore, RANGE, settle } from '../helpers.ts'
-import { churn, content, pullAll, sourceStore, upkeep } from './transfers.ts'
+import { bytesOf, codeOfRejection, FILE, filledStore, keyAt, openStore, RANGE, settle, upkeep } from '../helpers.ts'
+import { churn, content, pullAll, sourceStore } from './transfers.ts'
 
 const test = suite('export')
 

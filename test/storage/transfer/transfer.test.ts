@@ -4,8 +4,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RangeStore } from '../../../src/storage/range-store.ts'
 import { FakeFiles } from '../../support/fake-files.ts'
-import { bytesOf, DIR, keyAt, openStore, RANGE, settle, textOf } from '../helpers.ts'
-import { churn, content, pull, pullAll, sourceStore, transfer, upkeep } from './transfers.ts'
+import { bytesOf, DIR, keyAt, openStore, RANGE, settle, textOf, upkeep } from '../helpers.ts'
+import { churn, content, pull, pullAll, sourceStore, transfer } from './transfers.ts'
 
 const test = suite('transfer')
 const SMALL = { compactBytes: 400 }

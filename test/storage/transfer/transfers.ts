@@ -3,7 +3,7 @@ import type { FileIo } from '../../../src/ports.ts'
 import type { RangeStore } from '../../../src/storage/range-store.ts'
 import type { ExportedFile, RangeExport } from '../../../src/storage/transfer/range-export.ts'
 import type { RangeReceiver } from '../../../src/storage/transfer/range-receiver.ts'
-import { bytesOf, keyAt, keysOfRange, type ManualTime, type OpenOptions, openStore, RANGE, textOf } from '../helpers.ts'
+import { bytesOf, keyAt, keysOfRange, type OpenOptions, openStore, RANGE, textOf } from '../helpers.ts'
 
 /** Every key with its tag and value, in order of position. */
 export async function content(store: RangeStore): Promise<string[]> {
@@ -14,11 +14,6 @@ export async function content(store: RangeStore): Promise<string[]> {
     for (const { key, value } of await store.lookup(RANGE, hi, lo)) found.push(`${textOf(key)} ${tag} ${textOf(value)}`)
   }
   return found
-}
-
-/** Lets the housekeeper look around, and work until it rests. */
-export async function upkeep(time: ManualTime): Promise<void> {
-  for (let i = 0; i < 40; i++) await time.advance(100)
 }
 
 /** A store whose range has `count` keys, some of them replaced and the last two removed. */

@@ -12,21 +12,16 @@ import {
   filledStore,
   keyAt,
   keysOfRange,
-  type ManualTime,
   openStore,
   RANGE,
   settle,
-  textOf
+  textOf,
+  upkeep
 } from '../helpers.ts'
 
 const test = suite('compaction')
 const SECOND = `${DIR}/0003-0000000002.log`
 const SMALL = { compactBytes: 200, hintBytes: 300 }
-
-/** Lets the housekeeper look around, and work until it rests. */
-async function upkeep(time: ManualTime): Promise<void> {
-  for (let i = 0; i < 80; i++) await time.advance(100)
-}
 
 /** Twice, so that more than half of the file is dead; and read, so that a cache holds what it can. */
 async function overwrite(store: RangeStore, keys: StoredKey[]): Promise<void> {

@@ -22,7 +22,8 @@ import {
   Q,
   RANGE,
   settle,
-  textOf
+  textOf,
+  upkeep
 } from '../helpers.ts'
 
 const test = suite('hints')
@@ -31,10 +32,6 @@ const SECOND = `${DIR}/0003-0000000002.log`
 const SECOND_HINT = `${DIR}/0003-0000000002.hint`
 /** At close from 64 bytes on, in the background from 1024. */
 const SMALL = { hintBytes: 1024 }
-
-async function upkeep(time: ManualTime): Promise<void> {
-  for (let i = 0; i < 80; i++) await time.advance(100)
-}
 
 /** Its paths, without those that match. */
 function copyOf(files: FakeFiles, without = /^$/): FakeFiles {
