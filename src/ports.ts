@@ -48,6 +48,8 @@ export interface Signer {
  * (`ENOENT`, `ENOSPC`, `EIO`, …). Paths are joined with `/`.
  */
 export interface FileIo {
+  /** Files that this process may have open at once, for whatever; undefined: not known. */
+  readonly maxHandles?: number
   /** `'r'`: existing, read only. `'r+'`: existing, read and write. `'wx+'`: created, fails with EEXIST. */
   open(path: string, mode: 'r' | 'r+' | 'wx+'): Promise<FileHandle>
   /** Names in a directory, in no order; `[]` when the directory does not exist. */

@@ -117,12 +117,17 @@ export class RangeStore {
     const parent = dir.slice(0, dir.lastIndexOf('/'))
     if (parent !== '') await files.syncDir(parent)
     const opening = new DirectoryOpening(this.#ports, this.#shared.dirSync, this.#generations, this.#init)
-    const { damages, tornBytes, hintedBytes } = await opening.run(found =>
-      this.#take(found, this.#init.durability === 'disk')
-    )
+    const { durability } = this.#init
+    const unsynced: RangeLog[] = []
+    const { damages, tornBytes, hintedBytes } = await opening.run(found => {
+      const log = this.#take(found, durability === 'disk')
+      if (durability === 'interval' && !found.empty) unsynced.push(log)
+    })
     for (const damage of damages) this.#damage(damage)
     const { keys, fileBytes } = this.totalStats()
     this.#open = true
+    // Not before: their syncs would take the file handles that the rest of the opening needs.
+    for (const log of unsynced) this.#syncer.dirty(log)
     this.#housekeeper.start()
     return { ranges: this.ranges(), keys, bytes: fileBytes, damages, tornBytes, hintedBytes }
   }
@@ -338,13 +343,12 @@ export class RangeStore {
     }
   }
 
-  #take({ range, empty, ...found }: FoundLog, isSynced: boolean): void {
-    const { durability } = this.#init
+  #take({ range, empty, ...found }: FoundLog, isSynced: boolean): RangeLog {
     const files = found.files.map(file => ({ ...file, exists: true, synced: isSynced && file.end > 0 }))
     if (empty) files[0]!.fileId = this.#shared.newFileId()
     const log = this.#addLog({ ...found, range, damaged: found.damages.map(({ slot }) => slot), files })
-    if (durability === 'interval' && !empty && !isSynced) this.#syncer.dirty(log)
     if (found.hintedTo > 0) this.#housekeeper.foundHint(log, found.hintedTo)
+    return log
   }
 
   /** In place of a log that has no records. */

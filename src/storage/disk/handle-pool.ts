@@ -7,8 +7,10 @@ import { CoterieError } from '../../errors.ts'
 import type { FileHandle, FileIo, Log } from '../../ports.ts'
 import { codeOf, isShortOfResources } from './faults.ts'
 
-/** Under the soft limit of 1,024 that many systems have, with room for connections. */
+/** Beyond these, files that can be spared are closed. */
 export const MAX_OPEN_FILES = 512
+/** Of the handles that the system gives: the rest is for connections, small files, and whatever else the process does. */
+const SHARE = 0.5
 
 export class PooledFile {
   readonly path: string
@@ -37,7 +39,10 @@ export class HandlePool {
   readonly #files: FileIo
   readonly #log: Log
   readonly #maxOpen: number
+  /** No more than these, whatever is unsynced. */
+  readonly #limit: number
   readonly #open = new Set<PooledFile>()
+  #opening = 0
   /** Handles being closed. */
   #closing = 0
   /** Handles closed so far. */
@@ -53,7 +58,8 @@ export class HandlePool {
   constructor(ports: { files: FileIo; log: Log }, maxOpen = MAX_OPEN_FILES) {
     this.#files = ports.files
     this.#log = ports.log
-    this.#maxOpen = maxOpen
+    this.#limit = Math.max(1, Math.floor((ports.files.maxHandles ?? Number.POSITIVE_INFINITY) * SHARE))
+    this.#maxOpen = Math.min(maxOpen, this.#limit)
   }
 
   get openFiles(): number {
@@ -144,6 +150,13 @@ export class HandlePool {
 
   /** Undefined: there is no handle to be had. */
   async #tryToOpen(file: PooledFile): Promise<FileHandle | undefined> {
+    if (this.#open.size + this.#opening + this.#closing >= this.#limit) {
+      this.#shortage = Object.assign(new Error(`EMFILE: all ${this.#limit} handles of range files are in use`), {
+        code: 'EMFILE'
+      })
+      return undefined
+    }
+    this.#opening++
     try {
       const handle = await this.#files.open(file.path, file.exists ? 'r+' : 'wx+')
       file.exists = true
@@ -154,6 +167,8 @@ export class HandlePool {
       if (!isShortOfResources(error)) throw error
       this.#shortage = error
       return undefined
+    } finally {
+      this.#opening--
     }
   }
 

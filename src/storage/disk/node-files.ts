@@ -1,7 +1,8 @@
 /** Files for real. Thin: no buffering; open files (open-file.ts) decide which thread an operation goes to. */
-import { open as openFd } from 'node:fs'
+import { open as openFd, readFileSync } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import process from 'node:process'
 import type { FileIo } from '../../ports.ts'
 import { IoThread } from './io-thread.ts'
 import { type IoThreads, OpenFile } from './open-file.ts'
@@ -9,6 +10,7 @@ import { type IoThreads, OpenFile } from './open-file.ts'
 /** Files whose small operations go through these threads. */
 export function filesThrough(threads: IoThreads): FileIo {
   const files: FileIo = {
+    maxHandles: maxHandles(),
     open: (path, mode) =>
       new Promise((resolve, reject) =>
         openFd(path, mode, (error, fd) => (error ? reject(error) : resolve(new OpenFile(fd, threads))))
@@ -56,6 +58,18 @@ export const nodeFiles: FileIo = filesThrough({
   reads: new IoThread('read', { startAfter: 0 }),
   writes: new IoThread('write')
 })
+
+/** `ulimit -n`; undefined where nothing says it. Linux has a file for it; a report costs some milliseconds. */
+function maxHandles(): number | undefined {
+  try {
+    const limit = Number(/^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
+    return Number.isNaN(limit) ? undefined : limit
+  } catch {
+    const report = process.report?.getReport() as { userLimits?: { open_files?: { soft?: unknown } } } | undefined
+    const limit = report?.userLimits?.open_files?.soft
+    return typeof limit === 'number' ? limit : undefined
+  }
+}
 
 async function unlessMissing<T>(result: Promise<T>): Promise<T | undefined> {
   try {

@@ -6,7 +6,7 @@ import { silentLog } from '../../../src/runtime.ts'
 import { HandlePool, PooledFile } from '../../../src/storage/disk/handle-pool.ts'
 import type { RangeStore } from '../../../src/storage/range-store.ts'
 import { FakeFiles } from '../../support/fake-files.ts'
-import { bytesOf, codeOfRejection, type ManualTime, openStore, settle, textOf } from '../helpers.ts'
+import { bytesOf, codeOfRejection, ManualTime, openStore, settle, textOf } from '../helpers.ts'
 
 const test = suite('handle pool')
 const MODES: Durability[] = ['os', 'interval', 'disk']
@@ -104,6 +104,45 @@ test('in interval mode, files with unsynced writes are synced ahead of time when
   assert.ok(files.counts.sync! > 0, 'before its 50 ms')
   release()
   await ended('the fifth', fifth, time)
+})
+
+test('range files leave half of the handles to others', async () => {
+  const files = Object.assign(new FakeFiles(), { maxHandles: 32 })
+  const { store, time } = await hotStore(files, 'interval')
+  const atOnce: number[] = []
+  const { open } = files
+  files.open = async (path, mode) => {
+    const handle = await open.call(files, path, mode)
+    atOnce.push(files.openHandles)
+    return handle
+  }
+  const puts = RANGES.map(range => codeOfRejection(put(store, range, 'v')))
+  assert.equal(new Set(await ended('puts', Promise.all(puts), time)), new Set([undefined]))
+  await ended('closing', store.close(), time)
+  assert.is(Math.max(...atOnce), 16)
+  await mustHold(files, 'v')
+})
+
+test('what was found at the start is synced once all files are open', async () => {
+  const files = new FakeFiles()
+  const first = await hotStore(files, 'os')
+  await Promise.all(RANGES.map(range => put(first.store, range, 'v')))
+  files.crash()
+  const time = new ManualTime()
+  const { open } = files
+  const syncsBefore: number[] = []
+  files.open = async (path, mode) => {
+    await time.advance(1)
+    syncsBefore.push(files.counts.sync ?? 0)
+    return open.call(files, path, mode)
+  }
+  const { store } = await openStore(files, { q: Q, durability: 'interval', time })
+  assert.ok(syncsBefore.length >= HOT)
+  assert.is(Math.max(...syncsBefore), 0)
+  files.open = open
+  await time.advance(100)
+  assert.ok(files.counts.sync! >= HOT)
+  await store.close()
 })
 
 async function pooled(maxOpen?: number) {
