@@ -12,8 +12,8 @@ import { CoterieError } from '../errors.ts'
 import type { Ports } from '../ports.ts'
 import { RecordCache } from './cache.ts'
 import { DirSync } from './disk/dir-sync.ts'
+import { Gate } from './disk/gate.ts'
 import { HandlePool } from './disk/handle-pool.ts'
-import { SyncGate } from './disk/sync-gate.ts'
 import { Syncer } from './disk/syncer.ts'
 import { FILE_HEADER_BYTES, FILE_ID_BYTES, NO_FILE } from './format/file-header.ts'
 import { KeyIndex, type Position } from './index/key-index.ts'
@@ -52,8 +52,8 @@ export interface RangeStats {
   fileBytes: number
 }
 
-/** Files synced at once: more would leave no thread of Node's four for anything else, and the disk gains little by it. */
-const SYNC_CONCURRENCY = 3
+/** Files synced at once: as many as `disk/libuv.ts` gives turns. The disk gains little by more. */
+const SYNC_CONCURRENCY = 2
 /** Logs closed at once. */
 const CLOSE_CONCURRENCY = 8
 
@@ -86,7 +86,7 @@ export class RangeStore {
       ...ports,
       dirSync: new DirSync(ports.files, init.dir),
       pool: new HandlePool(ports),
-      gate: new SyncGate(SYNC_CONCURRENCY),
+      gate: new Gate(SYNC_CONCURRENCY),
       buffers: new BatchBuffers(),
       cache: new RecordCache(init.cacheBytes),
       latency,

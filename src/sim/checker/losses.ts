@@ -30,7 +30,7 @@ const WRITE_BACK_MS = 35_000
 /** From the start of a process until it has opened and synced its files; twice what a machine waits after a failed start. */
 const START_MS = 4000
 /** The syncer syncs this many at once (`SYNC_CONCURRENCY` of the range store) … */
-const SYNCS_AT_ONCE = 3
+const SYNCS_AT_ONCE = 2
 /** … of ranges with at most this many files: one that is rewritten has two. */
 const FILES_A_RANGE = 2
 /** Its content, its name, and the directory sync that began before the name was there … */

@@ -1,21 +1,36 @@
-/** Reads and writes of files on the threads of libuv's pool, whole ones: what any operation can fall back to. */
-import { fdatasync, read, writev } from 'node:fs'
-import { SyncGate } from './sync-gate.ts'
+/**
+ * Reads, writes and syncs of files on the four threads of libuv's pool: what any operation can fall back to. While a disk
+ * stalls, whatever changes it keeps its thread. So there are turns: two for syncs, one for all else that changes a disk,
+ * and one thread is left to reads of what the page cache holds, and to whatever else needs the pool (failures 24).
+ */
+import { fdatasync, ftruncate, read, writev } from 'node:fs'
+import { Gate } from './gate.ts'
 
-/** Of the pool's four threads, those that may write and sync at once: as long as a disk stalls, one is left for reads. */
-const writers = new SyncGate(3)
+export const syncTurns = new Gate(2)
+export const writeTurns = new Gate(1)
+
+type Then = (error: Error | null) => void
 
 /** Begins at once, or when another that was begun has called what it was given. */
-function inTurn(begin: (ended: () => void) => void): void {
-  const start = () => begin(() => writers.leave())
-  const turn = writers.enter()
+function inTurn(turns: Gate, begin: (ended: () => void) => void): void {
+  const start = () => begin(() => turns.leave())
+  const turn = turns.enter()
   if (turn) void turn.then(start)
   else start()
 }
 
-export function syncOnPool(fd: number, then: (error: Error | null) => void): void {
-  inTurn(ended =>
+export function syncOnPool(fd: number, then: Then): void {
+  inTurn(syncTurns, ended =>
     fdatasync(fd, error => {
+      ended()
+      then(error)
+    })
+  )
+}
+
+export function truncateOnPool(fd: number, length: number, then: Then): void {
+  inTurn(writeTurns, ended =>
+    ftruncate(fd, length, error => {
       ended()
       then(error)
     })
@@ -39,13 +54,8 @@ export function readOnPool(
 }
 
 /** Writes all of `buffers` from `position`, none of them empty. */
-export function writeOnPool(
-  fd: number,
-  buffers: Uint8Array[],
-  position: number,
-  then: (error: Error | null) => void
-): void {
-  inTurn(ended => {
+export function writeOnPool(fd: number, buffers: Uint8Array[], position: number, then: Then): void {
+  inTurn(writeTurns, ended => {
     let rest = buffers
     let at = position
     const step = (error: Error | null, bytes: number): void => {

@@ -5,49 +5,56 @@ import { dirname } from 'node:path'
 import process from 'node:process'
 import type { FileIo } from '../../ports.ts'
 import { IoThread } from './io-thread.ts'
+import { syncTurns, writeTurns } from './libuv.ts'
 import { type IoThreads, OpenFile } from './open-file.ts'
 
 /** Files whose small operations go through these threads. */
 export function filesThrough(threads: IoThreads): FileIo {
-  const files: FileIo = {
+  return {
     maxHandles: maxHandles(),
-    open: (path, mode) =>
-      new Promise((resolve, reject) =>
-        openFd(path, mode, (error, fd) => (error ? reject(error) : resolve(new OpenFile(fd, threads))))
-      ),
+    open: (path, mode) => {
+      const opened = () =>
+        new Promise<OpenFile>((resolve, reject) =>
+          openFd(path, mode, (error, fd) => (error ? reject(error) : resolve(new OpenFile(fd, threads))))
+        )
+      return mode === 'wx+' ? writeTurns.run(opened) : opened()
+    },
     async list(dir) {
       return (await unlessMissing(readdir(dir))) ?? []
     },
     async makeDir(dir) {
       await mkdir(dir, { recursive: true })
     },
-    rename,
-    unlink,
-    async syncDir(dir) {
-      const handle = await open(dir, 'r')
-      try {
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-    },
+    rename: (from, to) => writeTurns.run(() => rename(from, to)),
+    unlink: path => writeTurns.run(() => unlink(path)),
+    syncDir: dir => syncTurns.run(() => syncDir(dir)),
     async readFile(path) {
       return unlessMissing(readFile(path))
     },
-    async replaceFile(path, content) {
-      const temporary = `${path}.tmp`
-      const handle = await open(temporary, 'w')
-      try {
-        await handle.writeFile(content)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-      await rename(temporary, path)
-      await files.syncDir(dirname(path))
-    }
+    replaceFile: (path, content) => syncTurns.run(() => replaceFile(path, content))
   }
-  return files
+}
+
+async function syncDir(dir: string): Promise<void> {
+  const handle = await open(dir, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function replaceFile(path: string, content: Uint8Array): Promise<void> {
+  const temporary = `${path}.tmp`
+  const handle = await open(temporary, 'w')
+  try {
+    await handle.writeFile(content)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, path)
+  await syncDir(dirname(path))
 }
 
 /**

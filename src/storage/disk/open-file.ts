@@ -1,9 +1,9 @@
 /** An open file. Small reads and writes go through the I/O threads, all else through libuv's pool. */
-import { close, fstat, ftruncate } from 'node:fs'
+import { close, fstat } from 'node:fs'
 import { getSystemErrorMap } from 'node:util'
 import type { FileHandle } from '../../ports.ts'
 import type { IoRequest, IoThread } from './io-thread.ts'
-import { readOnPool, syncOnPool, writeOnPool } from './libuv.ts'
+import { readOnPool, syncOnPool, truncateOnPool, writeOnPool } from './libuv.ts'
 
 export interface IoThreads {
   /** Apart, so that no read waits for a write that hangs. */
@@ -57,7 +57,7 @@ export class OpenFile implements FileHandle {
   }
 
   truncate(length: number): Promise<void> {
-    return this.#call('ftruncate', then => ftruncate(this.fd, length, then))
+    return this.#call('ftruncate', then => truncateOnPool(this.fd, length, then))
   }
 
   async size(): Promise<number> {

@@ -2,13 +2,13 @@
 import { CoterieError } from '../../errors.ts'
 import type { DirSync } from '../disk/dir-sync.ts'
 import { fenced, isShortOfResources, shortOfResources } from '../disk/faults.ts'
+import type { Gate } from '../disk/gate.ts'
 import type { HandlePool, PooledFile } from '../disk/handle-pool.ts'
-import type { SyncGate } from '../disk/sync-gate.ts'
 
 export interface FileSyncShared {
   dirSync: DirSync
   pool: HandlePool
-  gate: SyncGate
+  gate: Gate
 }
 
 export interface FileSyncInit {

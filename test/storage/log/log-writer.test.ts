@@ -5,8 +5,8 @@ import type { Durability } from '../../../src/config.ts'
 import { CoterieError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/runtime.ts'
 import { DirSync } from '../../../src/storage/disk/dir-sync.ts'
+import { Gate } from '../../../src/storage/disk/gate.ts'
 import { HandlePool, PooledFile } from '../../../src/storage/disk/handle-pool.ts'
-import { SyncGate } from '../../../src/storage/disk/sync-gate.ts'
 import { FILE_HEADER_BYTES } from '../../../src/storage/format/file-header.ts'
 import { decodeRecord, recordBytes } from '../../../src/storage/format/record.ts'
 import { LogWriter } from '../../../src/storage/log/log-writer.ts'
@@ -30,7 +30,7 @@ async function writing(durability: Durability = 'os') {
     clock: time,
     dirSync: new DirSync(files, 'd'),
     pool: new HandlePool({ files, log: silentLog }),
-    gate: new SyncGate(3),
+    gate: new Gate(3),
     buffers: new BatchBuffers(),
     latency: { note: () => {} },
     queued: { bytes: 0 },

@@ -1,8 +1,8 @@
 /**
- * Lets a few syncs at a time to the disk, in the order they were asked for. What waits here goes on gathering writes, so
- * the more files are hot, the more each sync covers: no storm of syncs, and no file waits for many turns.
+ * Lets a few at a time to the disk, in the order they asked. Syncs that wait before it go on gathering writes, so the
+ * more files are hot, the more each sync covers: no storm of syncs, and no file waits for many turns.
  */
-export class SyncGate {
+export class Gate {
   readonly #limit: number
   readonly #waiting: (() => void)[] = []
   #inside = 0
@@ -24,5 +24,15 @@ export class SyncGate {
     const next = this.#waiting.shift()
     if (next) next()
     else this.#inside--
+  }
+
+  /** Runs `work` in its turn, and leaves when it has settled. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    await this.enter()
+    try {
+      return await work()
+    } finally {
+      this.leave()
+    }
   }
 }
