@@ -89,7 +89,7 @@ async function runAll(files: string[], atOnce: number): Promise<Outcome[]> {
   return outcomes
 }
 
-const wanted = new RegExp(process.argv[2] ?? '')
+const wanted = new RegExp(process.argv.slice(2).join('|'))
 const files = readdirSync(join(ROOT, 'test'), { recursive: true, withFileTypes: true })
   .filter(entry => entry.isFile() && entry.name.endsWith('.test.ts'))
   .map(entry => relative(ROOT, join(entry.parentPath, entry.name)))

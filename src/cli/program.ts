@@ -11,6 +11,7 @@ import { type Io, write, writeLine } from './io.ts'
 import type { Parts } from './parts.ts'
 import { styleOf } from './render/style.ts'
 import { hint } from './suggest.ts'
+import { systemAdvice } from './system-advice.ts'
 
 export async function run(argv: string[], io: Io, parts: Parts, commands: Command[]): Promise<number> {
   try {
@@ -54,6 +55,11 @@ async function dispatch(argv: string[], io: Io, parts: Parts, commands: Command[
 async function report(thrown: unknown, io: Io): Promise<number> {
   const error = asCoterieError(thrown)
   const { red } = styleOf(io.stderr, io.env)
+  const advice = systemAdvice(error.cause ?? thrown)
+  if (advice !== undefined) {
+    await writeLine(io.stderr, `${red('coterie:')} ${error.message}; ${advice}`)
+    return exitCodeOf(error.code)
+  }
   await writeLine(io.stderr, `${red('coterie:')} ${error.message}`)
   // A defect: whoever reports it needs to say where.
   if (isCoterieError(error, 'internal')) {

@@ -17,6 +17,7 @@ import type { Dot } from '../version/dot.ts'
 import { emptyState, type KeyState, liveSiblings, merge, sameVersions, write } from '../version/key-state.ts'
 import { BucketSums } from './bucket-sums.ts'
 import type { CopyTable } from './copy-table.ts'
+import { DiskRoom } from './disk-room.ts'
 
 export interface WriteIntent {
   /** Undefined: a tombstone. */
@@ -72,8 +73,8 @@ export class Replicas {
    * place: a write that built on what the index shows would cover the dot of the one before without holding its value.
    */
   readonly #appending = new Map<string, Appending>()
-  /** The last append found no room: until one succeeds, nothing leaves this node before it is in its file. */
-  #full = false
+  /** While it is full, nothing leaves this node before it is in its file. */
+  readonly #room: DiskRoom
   /** Set by the node when it is composed: the replica itself knows no network. */
   mirror: MirrorHook = () => undefined
 
@@ -87,6 +88,7 @@ export class Replicas {
     this.#log = ports.log
     this.#store = parts.store
     this.#copies = parts.copies
+    this.#room = new DiskRoom(ports)
     this.#q = init.q
     this.#store.onDamage(damage => this.#onDamage(damage))
     this.#store.onFault(range => this.#forget(range))
@@ -158,7 +160,7 @@ export class Replicas {
         ? this.#appending.get(nameOf(stored))?.done
         : this.#append(range, stored, result.state, bytes, tag)
       // A write that is refused here has a new actor drawn, and every dot that has left is in the key's context for good.
-      if (this.#full) await appended
+      if (this.#room.isFull) await appended
       const acknowledged = this.#acknowledged(this.mirror(range, key, bytes), appended)
       // A caller that is no longer on the list does not wait for it, which must not end the process.
       acknowledged.catch(() => undefined)
@@ -320,12 +322,12 @@ export class Replicas {
       if (!inPlace) this.#sums.delete(range)
     }
     const stored = () => {
-      this.#full = false
+      this.#room.found()
       settle()
     }
     const done = appended.then(stored, error => {
       settle()
-      if (isCoterieError(error, 'disk-full')) this.#full = true
+      if (isCoterieError(error, 'disk-full')) this.#room.refused(error)
       // The copy has given up a state that it had shown: its sums are stale, and its actor may have minted what it no longer knows.
       this.#forget(range)
       throw error

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { commands } from '../../src/cli/catalogue.ts'
@@ -81,6 +82,17 @@ test('every error code has an exit code, and a defect shows where', async () => 
   assert.match(err, /boom[\s\S]*program.test[\s\S]*please report/)
   const refusing = { ...fakeParts(), version: async () => Promise.reject(new CoterieError('refused', 'go away')) }
   assert.equal(await cli(['--version'], fakeIo(), refusing), { code: 5, out: '', err: 'coterie: go away\n' })
+})
+
+test('what the system refuses is no defect of ours: its own words, and what to do', async () => {
+  const refused = (path: string) => ({ ...fakeParts(), version: () => readFile(path, 'utf8') })
+  assert.equal(await cli(['--version'], fakeIo(), refused(`${import.meta.filename}/under`)), {
+    code: 1,
+    out: '',
+    err: `coterie: ENOTDIR: not a directory, open '${import.meta.filename}/under'; a part of that path is a file where a directory has to be\n`
+  })
+  const { err } = await cli(['--version'], fakeIo(), refused(`${import.meta.filename}.none`))
+  assert.match(err, /ENOENT[\s\S]*please report/)
 })
 
 test('suggestions are close or absent', () => {
