@@ -39,14 +39,16 @@ export async function load(
   let over = false
   let turnedMs = performance.now()
   const worker = async () => {
+    let startMs = performance.now()
     while (!over) {
-      const startMs = performance.now()
       await op()
       const endMs = performance.now()
       if (measuring) latencies.push(endMs - startMs)
+      startMs = endMs
       if (endMs - turnedMs < TURN_MS) continue
       turnedMs = endMs
       await new Promise(resolve => setImmediate(resolve))
+      startMs = performance.now()
     }
   }
   const workers = Promise.all(Array.from({ length: inFlight }, worker))

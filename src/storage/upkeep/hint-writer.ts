@@ -95,7 +95,12 @@ async function writeEntries(
       // Only entries that share a position come in larger numbers than asked for.
       complete &&= at < buffer.length
       if (!complete) return
-      Object.assign(entry, { file, hi, lo, offset, length, tag })
+      entry.file = file
+      entry.hi = hi
+      entry.lo = lo
+      entry.offset = offset
+      entry.length = length
+      entry.tag = tag
       writeHintEntry(view, at, entry)
       at += HINT_ENTRY_BYTES
     })
