@@ -112,12 +112,11 @@ export class RangeStore {
    */
   async open(): Promise<OpenReport> {
     const { files } = this.#ports
-    const { dir } = this.#init
+    const { dir, durability } = this.#init
     await files.makeDir(dir)
     const parent = dir.slice(0, dir.lastIndexOf('/'))
     if (parent !== '') await files.syncDir(parent)
     const opening = new DirectoryOpening(this.#ports, this.#shared.dirSync, this.#generations, this.#init)
-    const { durability } = this.#init
     const unsynced: RangeLog[] = []
     const { damages, tornBytes, hintedBytes } = await opening.run(found => {
       const log = this.#take(found, durability === 'disk')

@@ -2,7 +2,6 @@
 import { open as openFd, readFileSync } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import process from 'node:process'
 import type { FileIo } from '../../ports.ts'
 import { IoThread } from './io-thread.ts'
 import { syncTurns, writeTurns } from './libuv.ts'
@@ -66,15 +65,13 @@ export const nodeFiles: FileIo = filesThrough({
   writes: new IoThread('write')
 })
 
-/** `ulimit -n`; undefined where nothing says it. Linux has a file for it; a report costs some milliseconds. */
+/** `ulimit -n`, where a file says it (Linux). */
 function maxHandles(): number | undefined {
   try {
     const limit = Number(/^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
     return Number.isNaN(limit) ? undefined : limit
   } catch {
-    const report = process.report?.getReport() as { userLimits?: { open_files?: { soft?: unknown } } } | undefined
-    const limit = report?.userLimits?.open_files?.soft
-    return typeof limit === 'number' ? limit : undefined
+    return undefined
   }
 }
 

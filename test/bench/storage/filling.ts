@@ -30,12 +30,19 @@ export async function makeDataSet(params: FillParams): Promise<boolean> {
 
 const WINDOW = Buffer.allocUnsafe(1 << 20)
 
-/** Reads every file of a directory once. Bytes read. */
+/** Reads every file of a directory once; one that goes away meanwhile (LevelDB still compacts) is passed over. Bytes read. */
 export function warm(dir: string): number {
   let bytes = 0
   for (const entry of readdirSync(dir, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
-    const fd = openSync(join(entry.parentPath, entry.name), 'r')
+    const path = join(entry.parentPath, entry.name)
+    let fd: number
+    try {
+      fd = openSync(path, 'r')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
+      throw error
+    }
     for (let read = 1; read > 0; bytes += read) read = readSync(fd, WINDOW, 0, WINDOW.length, null)
     closeSync(fd)
   }
