@@ -1,6 +1,6 @@
 /**
  * Reads, writes and syncs of files on the four threads of libuv's pool: what any operation can fall back to. While a disk
- * stalls, whatever changes it keeps its thread. So there are turns: two for syncs, one for all else that changes a disk,
+ * stalls, whatever changes it keeps its thread. So there are turns: two for syncs and unlinks, one for all else that changes it,
  * and one thread is left to reads of what the page cache holds, and to whatever else needs the pool (failures 24).
  */
 import { fdatasync, ftruncate, read, writev } from 'node:fs'

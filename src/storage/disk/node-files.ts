@@ -25,7 +25,8 @@ export function filesThrough(threads: IoThreads): FileIo {
       await mkdir(dir, { recursive: true })
     },
     rename: (from, to) => writeTurns.run(() => rename(from, to)),
-    unlink: path => writeTurns.run(() => unlink(path)),
+    // A file of hundreds of megabytes takes as many milliseconds to go: writes must not wait for it.
+    unlink: path => syncTurns.run(() => unlink(path)),
     syncDir: dir => syncTurns.run(() => syncDir(dir)),
     async readFile(path) {
       return unlessMissing(readFile(path))

@@ -21,6 +21,11 @@ import type { Pace } from './pace.ts'
 const SLICE_BYTES = 64 * 1024
 /** What is read at once. */
 const PIECE_BYTES = 256 * 1024
+/**
+ * What the newer file may have unsynced before it is synced in between: a write to a file waits while the file is synced, and
+ * one sync of all in the end would hold up puts for as long as the disk takes for hundreds of megabytes.
+ */
+const SYNC_BYTES = 2 * 1024 * 1024
 /** Of the live bytes, what the files take when a rewriting begins, and where it waits for nobody any more. */
 const BEGIN_FACTOR = 2
 const MAX_FACTOR = 4
@@ -130,6 +135,8 @@ class Rewrite {
 
   async #endSlice(): Promise<void> {
     await this.#settleMoves()
+    const { writer } = this.#log.newest
+    if (writer.written - writer.synced > SYNC_BYTES) await writer.sync()
     await this.#pace.breathe(this.#urgency())
   }
 
