@@ -44,7 +44,10 @@ export interface NodeSettings {
   durability: Durability
   /** Default deadline of a client request. */
   requestTimeoutMs: number
-  /** After this long without an answer from a replica, the next one on the list is asked as well. */
+  /**
+   * A replica that has not answered for as long as it usually takes, and at most for this long, is late: the next one is
+   * asked as well, and a write has somebody stand in for it.
+   */
   hedgeDelayMs: number
   /** One gossip round this often, ± 10 %. */
   gossipIntervalMs: number
@@ -64,6 +67,8 @@ export interface NodeSettings {
   compactBytes: number
   /** A hint is written for a range file when this much of it is not covered by one, and half of what is. */
   hintBytes: number
+  /** Bytes of files kept for members that cannot be reached; at this bound the node stands in for nobody any more. */
+  standInBytes: number
 }
 
 export const DEFAULT_SETTINGS: NodeSettings = {
@@ -80,7 +85,8 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   maxInFlight: 4096,
   cacheBytes: 32 * 1024 * 1024,
   compactBytes: 1024 * 1024,
-  hintBytes: 1024 * 1024
+  hintBytes: 1024 * 1024,
+  standInBytes: 1024 * 1024 * 1024
 }
 
 /** Throws `bad-config`, naming the parameter and what it takes. */

@@ -18,12 +18,14 @@ import { AntiEntropy } from './repair/anti-entropy.ts'
 import { answerCompare } from './repair/compare.ts'
 import { CopyKeeper } from './repair/copy-keeper.ts'
 import { Handover } from './repair/handover.ts'
+import { HintDelivery } from './repair/hint-delivery.ts'
 import { Mirrors } from './repair/mirrors.ts'
 import { PreparedCopies } from './repair/prepared-copies.ts'
 import { Thief } from './repair/thief.ts'
 import { Transfers } from './repair/transfers.ts'
 import { CopyTable } from './replica/copy-table.ts'
 import { Replicas } from './replica/replicas.ts'
+import { StandIns } from './replica/stand-ins.ts'
 import { RangeStore } from './storage/range-store.ts'
 import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
@@ -63,6 +65,8 @@ export class Core {
   readonly #copies: CopyTable
   readonly #peers: Peers
   readonly #replicas: Replicas
+  readonly #standIns: StandIns
+  readonly #hints: HintDelivery
   readonly #mirrors: Mirrors
   readonly #prepared: PreparedCopies
   readonly #keeper: CopyKeeper
@@ -106,9 +110,20 @@ export class Core {
     })
     this.#copies = new CopyTable(ports, { dir })
     this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies }, { q: params.q })
+    this.#standIns = new StandIns(ports, {
+      dir: `${dir}/stand-ins`,
+      q: params.q,
+      durability: settings.durability,
+      maxBytes: settings.standInBytes,
+      compactBytes: settings.compactBytes,
+      hintBytes: settings.hintBytes
+    })
     const peers = (this.#peers = new Peers(
       { network: ports.network, clock: ports.clock, health: this.membership },
-      { local: (request, options) => this.#dispatch.step(request, this.#self, options) }
+      {
+        local: (request, options) => this.#dispatch.step(request, this.#self, options),
+        hedgeDelayMs: settings.hedgeDelayMs
+      }
     ))
     const transfers = new Transfers()
     const parts = {
@@ -120,6 +135,7 @@ export class Core {
       replicas: this.#replicas,
       store: this.#storage,
       copies: this.#copies,
+      standIns: this.#standIns,
       transfers
     }
     const { leaseMs } = settings
@@ -140,13 +156,18 @@ export class Core {
       { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }
     )
     this.#antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
-    const coordinator = new Coordinator(parts, { settings })
+    this.#hints = new HintDelivery(parts)
+    const coordinator = new Coordinator(
+      { ...parts, members: () => this.#shareholders().map(({ peerId }) => peerId) },
+      { settings }
+    )
     const moving = {
       keeper: this.#keeper,
       mirrors: this.#mirrors,
       prepared: this.#prepared,
       handover: this.#handover,
-      thief: this.#thief
+      thief: this.#thief,
+      hints: this.#hints
     }
     const info = new Info({
       ...parts,
@@ -155,7 +176,7 @@ export class Core {
       antiEntropy: this.#antiEntropy,
       inFlight: () => this.#dispatch.inFlight
     })
-    this.#dispatch = new Dispatch({ ...parts, ...moving, coordinator, info }, settings)
+    this.#dispatch = new Dispatch({ ...parts, ...moving, coordinator, info, self: ports.signer.peerId }, settings)
     this.store = new StoreRequests({
       clock: ports.clock,
       random: ports.random,
@@ -177,6 +198,8 @@ export class Core {
       damages: report.damages.length
     })
     await this.#copies.open(report.ranges, this.#init.params.q)
+    const kept = await this.#standIns.open()
+    if (kept.keys > 0) log.info('keeps writes for other members', { ranges: kept.ranges.length, keys: kept.keys })
     const damaged = report.damages.map(({ range }) => range)
     await this.#copies.set(
       damaged.filter(range => this.#copies.status(range) === 'synced'),
@@ -219,7 +242,7 @@ export class Core {
     await this.#dispatch.close()
     await this.#background.stop(STOP_MS)
     await this.membership.stop()
-    await this.#storage.close()
+    await Promise.all([this.#storage.close(), this.#standIns.close()])
   }
 
   /** True when requests can be routed. */
@@ -258,16 +281,21 @@ export class Core {
       this.membership.onRecord(record => this.#onRecord(record)),
       this.membership.onLiveness((peerId, verdict) => {
         this.#ports.log.info(`a member seems ${verdict}`, { peer: peerId })
-        if (verdict === 'up') this.#antiEntropy.peerReturned(peerId)
+        if (verdict === 'up') this.#peerReturned(peerId)
       }),
       this.#ports.network.onConnection((peerId, connected) => {
-        if (connected) this.#antiEntropy.peerReturned(peerId)
+        if (connected) this.#peerReturned(peerId)
       })
     )
     this.#storage.onFault((range, error) => {
       this.#ports.log.error('a range file failed; the copy is rebuilt from the others', { range, error: error.message })
       this.#soon()
     })
+  }
+
+  #peerReturned(peerId: string): void {
+    this.#antiEntropy.peerReturned(peerId)
+    this.#hints.peerReturned(peerId)
   }
 
   #onRecord(record: MemberRecord): void {
@@ -328,6 +356,7 @@ export class Core {
     this.#handover.tick()
     this.#thief.tick()
     this.#antiEntropy.tick()
+    this.#hints.tick()
   }
 
   /** What the member record says of ownership and load. */

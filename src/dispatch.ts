@@ -12,6 +12,7 @@ import type { Handover } from './repair/handover.ts'
 import type { Mirrors } from './repair/mirrors.ts'
 import type { PreparedCopies } from './repair/prepared-copies.ts'
 import { checkStoredKey, type Replicas } from './replica/replicas.ts'
+import type { StandIns } from './replica/stand-ins.ts'
 import { checkValue } from './store.ts'
 import type { Topology } from './topology.ts'
 import { encodeState } from './version/codec.ts'
@@ -20,12 +21,14 @@ export interface DispatchParts {
   clock: Clock
   coordinator: Coordinator
   replicas: Replicas
+  standIns: StandIns
   topology: Topology
   keeper: CopyKeeper
   mirrors: Mirrors
   prepared: PreparedCopies
   handover: Handover
   info: Info
+  self: string
 }
 
 /** Weight of the newest second in the moving average of load. */
@@ -160,7 +163,11 @@ export class Dispatch {
     }
   }
 
-  async #read({ range, key }: Extract<Request, { type: 'read' }>): Promise<Answer> {
+  async #read({ range, key, standIn }: Extract<Request, { type: 'read' }>): Promise<Answer> {
+    if (standIn && !this.#isMember(range)) {
+      const kept = await this.#parts.standIns.read(range, key)
+      return { type: 'state', state: kept && encodeState(kept), synced: false }
+    }
     if (!(await this.#holds(range))) return this.#moved(range)
     const { replicas } = this.#parts
     const state = await replicas.read(range, key)
@@ -169,7 +176,11 @@ export class Dispatch {
     return { type: 'state', state: state && encodeState(state), synced: status === 'synced' }
   }
 
-  async #merge({ range, key, state }: Extract<Request, { type: 'merge' }>, from: Caller): Promise<Answer> {
+  async #merge({ range, key, state, standIn }: Extract<Request, { type: 'merge' }>, from: Caller): Promise<Answer> {
+    if (standIn && !this.#isMember(range)) {
+      await this.#parts.standIns.hold(range, key, state)
+      return { type: 'merged', synced: false }
+    }
     if (!(await this.#holds(range))) return this.#moved(range)
     const { replicas } = this.#parts
     try {
@@ -179,6 +190,10 @@ export class Dispatch {
       throw error
     }
     return { type: 'merged', synced: replicas.status(range) === 'synced' }
+  }
+
+  #isMember(range: number): boolean {
+    return this.#parts.topology.view.isMember(range, this.#parts.self)
   }
 
   /** True when there is a copy that answers: a list member's, or one that is being prepared. */

@@ -8,10 +8,13 @@ import type { CopyStatus, Request } from './messages.ts'
 import type { AntiEntropy } from './repair/anti-entropy.ts'
 import type { CopyKeeper } from './repair/copy-keeper.ts'
 import type { Handover } from './repair/handover.ts'
+import type { HintDelivery } from './repair/hint-delivery.ts'
 import type { Mirrors } from './repair/mirrors.ts'
 import type { Thief } from './repair/thief.ts'
 import type { Transfers } from './repair/transfers.ts'
 import type { CopyTable } from './replica/copy-table.ts'
+import type { Replicas } from './replica/replicas.ts'
+import type { StandIns } from './replica/stand-ins.ts'
 import { formatPosition, positionOf, rangeOf } from './ring/position.ts'
 import type { RangeStore } from './storage/range-store.ts'
 import type { Topology } from './topology.ts'
@@ -23,6 +26,7 @@ export interface InfoParts {
   membership: Membership
   store: RangeStore
   copies: CopyTable
+  replicas: Replicas
   coordinator: Coordinator
   transfers: Transfers
   antiEntropy: AntiEntropy
@@ -30,6 +34,8 @@ export interface InfoParts {
   handover: Handover
   keeper: CopyKeeper
   thief: Thief
+  standIns: StandIns
+  hints: HintDelivery
   inFlight: () => number
 }
 
@@ -55,6 +61,8 @@ export class Info {
         return this.#stats()
       case 'transfers':
         return this.#parts.transfers.list()
+      case 'copies':
+        return this.#copies()
       case 'where':
         if (key === undefined || key.length === 0) throw new CoterieError('bad-usage', 'where takes a key')
         return this.#where(key)
@@ -121,6 +129,18 @@ export class Info {
     }
   }
 
+  /** Of this node: equal copies have equal sums. */
+  #copies(): unknown {
+    const { copies, replicas } = this.#parts
+    const readable = copies.ranges().filter(range => !replicas.isFenced(range))
+    return readable
+      .sort((a, b) => a - b)
+      .map(range => {
+        const sums = replicas.sums(range)
+        return { range, status: copies.status(range), keys: sums.keys, sum: formatPosition(sums.total()) }
+      })
+  }
+
   async #replica(
     peerId: string,
     range: number
@@ -150,15 +170,24 @@ export class Info {
       handover,
       keeper,
       thief,
+      standIns,
+      hints,
       membership,
       inFlight
     } = this.#parts
     const totals = store.totalStats()
+    const kept = standIns.stats()
     return {
       keys: totals.keys,
       bytes: totals.liveBytes,
       fileBytes: totals.fileBytes,
-      hints: 0,
+      hints: kept.keys,
+      hintBytes: kept.bytes,
+      hintRanges: kept.ranges,
+      hintsTaken: kept.held,
+      hintsDeclined: kept.declined,
+      hintDelivery: hints.stats(),
+      hedges: coordinator.hedgeStats(),
       ...coordinator.stats(),
       inFlight: inFlight(),
       copies: copies.ranges().length,

@@ -27,10 +27,15 @@ export type Request =
       forwarded: boolean
     }
   | { type: 'keys'; range: number; after: Uint8Array; limit: number; prefix: Uint8Array; forwarded: boolean }
-  | { type: 'info'; what: 'cluster' | 'members' | 'ring' | 'stats' | 'where' | 'transfers'; key?: Uint8Array }
+  | {
+      type: 'info'
+      what: 'cluster' | 'members' | 'ring' | 'stats' | 'where' | 'transfers' | 'copies'
+      key?: Uint8Array
+    }
   // Between a coordinator and a replica.
-  | { type: 'read'; range: number; key: Uint8Array }
-  | { type: 'merge'; range: number; key: Uint8Array; state: Uint8Array }
+  // `standIn`: of a node that is not on the list, what it keeps for those that are (design §10).
+  | { type: 'read'; range: number; key: Uint8Array; standIn: boolean }
+  | { type: 'merge'; range: number; key: Uint8Array; state: Uint8Array; standIn: boolean }
   // Ring facts, and the movement of ranges (design §6).
   | { type: 'claims'; claims: Claim[] }
   | { type: 'ask'; ranges: number[] }

@@ -35,8 +35,8 @@ test('clients may read, write, list and ask about the cluster, and nothing that 
   const peer = cluster.hub.network('peer', 'node')
   const state = new Uint8Array()
   const nodeThings: Request[] = [
-    { type: 'read', range: 0, key },
-    { type: 'merge', range: 0, key, state },
+    { type: 'read', range: 0, key, standIn: false },
+    { type: 'merge', range: 0, key, state, standIn: false },
     { type: 'claims', claims: [] },
     { type: 'ask', ranges: [] },
     { type: 'pull', ranges: [], sources: ['x'] },
@@ -99,8 +99,8 @@ test('keys of no length and of too many bytes are refused wherever they come fro
     for (const request of [
       { ...get, key: bad },
       { ...put('k'), key: bad },
-      { type: 'read', range: 0, key: bad },
-      { type: 'merge', range: 0, key: bad, state: new Uint8Array() }
+      { type: 'read', range: 0, key: bad, standIn: false },
+      { type: 'merge', range: 0, key: bad, state: new Uint8Array(), standIn: false }
     ] as Request[]) {
       await fails('too-large', peer.request(node.peerId, request, options))
     }
@@ -114,12 +114,18 @@ test('a replica that is not on the list says so and what it knows; garbage for a
   const owner = n0.core.topology.view.owner(range)
   const other = [...cluster.nodes.values()].find(({ peerId }) => peerId !== owner)!
   const peer = cluster.hub.network('peer', 'node')
-  const answer = await peer.request(other.peerId, { type: 'read', range, key }, options)
+  const answer = await peer.request(other.peerId, { type: 'read', range, key, standIn: false }, options)
   assert.is(answer.type, 'moved')
   assert.equal(answer.type === 'moved' && answer.claims[0], n0.core.topology.claim(range))
   const state = Uint8Array.of(1, 2, 3)
-  await fails('protocol', peer.request(owner!, { type: 'merge', range, key, state }, options))
-  const wrong = { type: 'merge' as const, range: (range + 1) % cluster.params.q, key, state: new Uint8Array() }
+  await fails('protocol', peer.request(owner!, { type: 'merge', range, key, state, standIn: false }, options))
+  const wrong = {
+    type: 'merge' as const,
+    range: (range + 1) % cluster.params.q,
+    key,
+    state: new Uint8Array(),
+    standIn: false
+  }
   await fails('bad-usage', peer.request(n0.core.topology.view.owner(wrong.range)!, wrong, options))
   peer.close()
 })

@@ -11,6 +11,7 @@
 import { createLibp2p } from 'libp2p'
 import { type ClusterParams, DEFAULT_SETTINGS } from '../config.ts'
 import { CoterieError, isCoterieError } from '../errors.ts'
+import { HedgeBudget } from '../hedge-budget.ts'
 import { decodeInvite, parseSecret, type Secret } from '../invite.ts'
 import type { Answer, Request } from '../messages.ts'
 import type { Log, RequestOptions, Timer } from '../ports.ts'
@@ -77,6 +78,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
   readonly #timeoutMs: number
   readonly #log: Log
   readonly #routes = new Routes()
+  readonly #hedges = new HedgeBudget()
   #params: ClusterParams | undefined
   #host: { stop(): void | Promise<void> } | undefined
   #network: Libp2pNetwork | undefined
@@ -199,6 +201,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
       {
         clock: systemClock,
         timers: systemTimers,
+        hedges: this.#hedges,
         order: () => this.#order(request, range),
         ask: (peerId, each) => network.request(peerId, request, each),
         onTry: (peerId, outcome) => this.#learnOf(peerId, outcome)
@@ -207,7 +210,11 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     )
   }
 
-  #learnOf(peerId: string, outcome: { ms: number } | { error: CoterieError }): void {
+  #learnOf(peerId: string, outcome: { ms: number } | { lateMs: number } | { error: CoterieError }): void {
+    if ('lateMs' in outcome) {
+      this.#routes.failed(peerId, systemClock.monotonicMs())
+      return
+    }
     if ('ms' in outcome) {
       this.#routes.answered(peerId, outcome.ms)
       return

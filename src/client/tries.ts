@@ -1,14 +1,18 @@
 /**
- * How a client gets one request answered: it asks the best node, and the next while there is time, and all of them again
- * after a pause. A write keeps its id, so asking twice mints nothing twice (failures 10).
+ * How a client gets one request answered: it asks the best node, the next when that one fails or is late, and all of them
+ * again after a pause. A write keeps its id, so asking twice mints nothing twice (failures 10).
  */
 import { CoterieError, isCoterieError } from '../errors.ts'
+import type { HedgeBudget } from '../hedge-budget.ts'
 import type { Answer } from '../messages.ts'
 import type { Clock, RequestOptions, Timers } from '../ports.ts'
+import { staggered } from '../staggered.ts'
 
 /** A node that is asked gets this share of the time that is left, and no more than this, so that another one still has some. */
 const TRY_SHARE = 0.5
 const TRY_MS = 1000
+/** A node that has not answered by then is late; longer than the node itself waits for a late replica. */
+const LATE_MS = 150
 /** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
 const PAUSES_MS = [100, 300]
 /** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
@@ -26,29 +30,49 @@ const RETRY_CODES = [
 export interface TriesParts {
   clock: Clock
   timers: Timers
+  hedges: HedgeBudget
   /** Whom to ask, best first; asked for again before each round. */
   order: () => string[]
   ask: (peerId: string, options: RequestOptions) => Promise<Answer>
-  /** Told of every try: how long an answer took, or that there was none. */
-  onTry?: (peerId: string, outcome: { ms: number } | { error: CoterieError }) => void
+  /** Told of every try: how long an answer took, that it is late, or that there was none. */
+  onTry?: (peerId: string, outcome: { ms: number } | { lateMs: number } | { error: CoterieError }) => void
 }
 
 /** Rejects with `not-available` when nobody answered in time, at once with what no other node would do better. */
 export async function askInTurn(parts: TriesParts, options: RequestOptions): Promise<Answer> {
-  const { clock, timers, order } = parts
+  const { clock, timers, order, hedges } = parts
   const endMs = clock.monotonicMs() + options.timeoutMs
+  const leftMs = () => endMs - clock.monotonicMs()
   let worst: CoterieError | undefined
+  hedges.earn()
   for (const pauseMs of [...PAUSES_MS, undefined]) {
-    for (const peerId of order()) {
-      const leftMs = endMs - clock.monotonicMs()
-      if (leftMs <= 0) break
-      const timeoutMs = Math.max(1, Math.min(leftMs * TRY_SHARE, pauseMs === undefined ? leftMs : TRY_MS))
-      const outcome = await askOne(parts, peerId, { timeoutMs, signal: options.signal })
-      if (!(outcome instanceof CoterieError)) return outcome
-      // What a node says of its replicas tells more than that another node is silent.
-      if (worst?.code !== 'not-available') worst = outcome
+    const ask = (peerId: string) => {
+      const left = leftMs()
+      if (left <= 0) throw worst ?? late(options.timeoutMs)
+      const timeoutMs = Math.max(1, Math.min(left * TRY_SHARE, pauseMs === undefined ? left : TRY_MS))
+      return askOne(parts, peerId, { timeoutMs, signal: options.signal })
     }
-    if (pauseMs === undefined || endMs - clock.monotonicMs() <= pauseMs) break
+    const peers = order()
+    try {
+      if (peers.length === 0) break
+      return await staggered(peers, async peerId => ask(peerId), {
+        timers,
+        delayMs: () => LATE_MS,
+        onSlow: peerId => {
+          parts.onTry?.(peerId, { lateMs: LATE_MS })
+          return hedges.spend()
+        },
+        isFinal: error => {
+          if (!isCoterieError(error, ...RETRY_CODES)) return true
+          // What a node says of its replicas tells more than that another node is silent.
+          if (worst?.code !== 'not-available') worst = error
+          return false
+        }
+      })
+    } catch (error) {
+      if (!isCoterieError(error, ...RETRY_CODES)) throw error
+    }
+    if (pauseMs === undefined || leftMs() <= pauseMs) break
     await timers.sleep(pauseMs, options.signal)
   }
   if (worst?.code === 'not-available') throw worst
@@ -56,23 +80,20 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
   throw new CoterieError('not-available', `no node of the cluster answered this request${last}`)
 }
 
-/** The answer, or why another node should be asked. Throws what no other node would do better. */
-async function askOne(
-  { clock, ask, onTry }: TriesParts,
-  peerId: string,
-  options: RequestOptions
-): Promise<Answer | CoterieError> {
+/** Throws what the node says, and what the network does. */
+async function askOne({ clock, ask, onTry }: TriesParts, peerId: string, options: RequestOptions): Promise<Answer> {
   const startMs = clock.monotonicMs()
+  let error: unknown
   try {
     const answer = await ask(peerId, options)
     onTry?.(peerId, { ms: clock.monotonicMs() - startMs })
     if (answer.type !== 'moved') return answer
-    const error = new CoterieError('wrong-node', `${peerId} does not hold the range`)
-    onTry?.(peerId, { error })
-    return error
-  } catch (error) {
-    if (!isCoterieError(error, ...RETRY_CODES)) throw error
-    onTry?.(peerId, { error })
-    return error
+    error = new CoterieError('wrong-node', `${peerId} does not hold the range`)
+  } catch (thrown) {
+    error = thrown
   }
+  if (isCoterieError(error, ...RETRY_CODES)) onTry?.(peerId, { error })
+  throw error
 }
+
+const late = (ms: number) => new CoterieError('timeout', `no answer within ${ms} ms`)

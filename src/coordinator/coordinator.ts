@@ -1,13 +1,16 @@
 /**
  * Serves one client operation: coordinates it when this node is on the key's preference list, else hands it to the
- * healthiest node that is, once (design §6, §8).
+ * healthiest node that is, once; and where none of them can be reached, coordinates it as a stand-in (design §6, §8).
  */
 import type { Background } from '../background.ts'
 import type { NodeSettings } from '../config.ts'
 import { CoterieError, isCoterieError } from '../errors.ts'
+import { HedgeBudget } from '../hedge-budget.ts'
 import type { Answer, Request, SiblingView } from '../messages.ts'
 import type { Clock, RequestOptions, Timers } from '../ports.ts'
 import type { Replicas } from '../replica/replicas.ts'
+import type { StandIns } from '../replica/stand-ins.ts'
+import { staggered } from '../staggered.ts'
 import type { Topology } from '../topology.ts'
 import { type CausalContext, EMPTY_CONTEXT, withDot } from '../version/causal-context.ts'
 import { formatDot } from '../version/dot.ts'
@@ -29,8 +32,17 @@ type ClientRequest = Get | Put | Keys
 const MAX_REPLANS = 5
 /** Keys in one answer of a listing, whatever was asked for: at most 1 MiB of the longest keys. */
 const MAX_PAGE = 512
-/** A handed-on request is tried on the next member after this share of the time that is left. */
-const FORWARD_SHARE = 0.5
+/** What another member may do better, or this node itself. */
+const HAND_ON_CODES = [
+  'not-available',
+  'unreachable',
+  'timeout',
+  'overloaded',
+  'closed',
+  'disk-full',
+  'range-fenced',
+  'wrong-node'
+] as const
 
 export interface CoordinatorParts {
   clock: Clock
@@ -39,20 +51,35 @@ export interface CoordinatorParts {
   peers: Peers
   topology: Topology
   replicas: Replicas
+  standIns: StandIns
+  /** Members of the cluster that may own ranges, this node included. */
+  members: () => string[]
 }
 
 export class Coordinator {
   readonly #parts: CoordinatorParts
   readonly #settings: Pick<NodeSettings, 'hedgeDelayMs'>
-  readonly #counts = { gets: 0, puts: 0, deletes: 0, forwarded: 0, failed: 0 }
+  readonly #hedges = new HedgeBudget()
+  readonly #counts = { gets: 0, puts: 0, deletes: 0, forwarded: 0, failed: 0, sloppy: 0 }
 
   constructor(parts: CoordinatorParts, init: { settings: Pick<NodeSettings, 'hedgeDelayMs'> }) {
     this.#parts = parts
     this.#settings = init.settings
   }
 
-  stats(): Readonly<{ gets: number; puts: number; deletes: number; forwarded: number; failed: number }> {
+  stats(): Readonly<{
+    gets: number
+    puts: number
+    deletes: number
+    forwarded: number
+    failed: number
+    sloppy: number
+  }> {
     return this.#counts
+  }
+
+  hedgeStats(): Readonly<{ spent: number; refused: number }> {
+    return this.#hedges.stats()
   }
 
   /** Throws `not-available`, `bad-usage`, `bad-context`, `too-large`, `too-many-siblings`. */
@@ -133,37 +160,41 @@ export class Coordinator {
   }
 
   #read(range: number, { key, r }: Pick<Get, 'key' | 'r'>, deadline: Deadline): Promise<ReadResult> {
-    const parts = { ...this.#parts, hedgeDelayMs: this.#settings.hedgeDelayMs }
+    const parts = { ...this.#parts, hedges: this.#hedges, fallbacks: (of: number) => this.#fallbacks(of) }
     return readKey(parts, { range, key, needed: this.#needed(r, this.#parts.topology.params.r) }, deadline)
   }
 
-  async #put(range: number, request: Put, deadline: Deadline): Promise<Answer> {
+  /** `asStandIn`: into the copy that is kept for list members, none of which could be asked. */
+  async #put(range: number, request: Put, deadline: Deadline, asStandIn = false): Promise<Answer> {
     if (request.value === undefined) this.#counts.deletes++
     else this.#counts.puts++
-    const { topology, replicas, clock } = this.#parts
+    const { topology, replicas, standIns, clock } = this.#parts
     const needed = () => this.#needed(request.w, topology.params.w)
     needed() // A level that makes no sense is refused before anything is minted.
     const seen = await this.#seen(range, request, deadline)
     // The keeper makes and thaws copies too, but a write need not wait for its next look.
-    if (['none', 'frozen'].includes(replicas.status(range))) await replicas.create([range])
+    if (!asStandIn && ['none', 'frozen'].includes(replicas.status(range))) await replicas.create([range])
     const intent = {
       value: request.value,
       context: seen,
       writeId: Buffer.from(request.writeId).toString('hex'),
       expiresAtMs: request.expiresAtMs
     }
-    const { state, dot, replaced, acks } = await writeKey(
-      this.#parts,
-      { range, key: request.key, needed },
-      intent,
-      deadline
-    )
+    const parts = {
+      ...this.#parts,
+      fallbacks: (of: number) => this.#fallbacks(of),
+      standInDelayMs: this.#settings.hedgeDelayMs
+    }
+    const target = { range, key: request.key, needed }
+    const copy = asStandIn ? standIns : replicas
+    const { state, dot, replaced, acks, sloppy } = await writeKey(parts, copy, target, intent, deadline)
+    if (sloppy) this.#counts.sloppy++
     return {
       type: 'stored',
       context: this.#token(withDot(seen ?? EMPTY_CONTEXT, dot), request.key),
       dot: formatDot(dot),
       acks,
-      sloppy: false,
+      sloppy,
       siblings: liveSiblings(state, clock.wallMs()).length,
       replaced
     }
@@ -188,47 +219,64 @@ export class Coordinator {
     return { type: 'keys', keys, done }
   }
 
-  /** To each member of the list in turn, the healthiest first, until one answers. A write keeps its id, so a second try mints nothing new. */
+  /**
+   * To the members of the list, the healthiest first, the next when one fails or is late, until one answers; a write keeps
+   * its id, so a second try mints nothing new. In the end to this node itself, as a stand-in.
+   */
   async #handOn(range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
     this.#counts.forwarded++
-    const { peers, topology } = this.#parts
+    this.#hedges.earn()
+    const { peers, topology, timers } = this.#parts
     const members = peers.byHealth(topology.view.preferenceList(range)).filter(member => member !== peers.self)
-    let lastError: unknown
-    for (const [i, member] of members.entries()) {
-      deadline.check('the operation')
-      const last = i === members.length - 1
-      const timeoutMs = Math.max(1, Math.ceil(deadline.remainingMs * (last ? 1 : FORWARD_SHARE)))
-      try {
-        const options = { timeoutMs, signal: deadline.signal }
-        const answer = await peers.call(member, { ...request, forwarded: true }, options)
-        if (answer.type !== 'moved') return answer
-        const news = await topology.apply(answer.claims)
-        if (news.length > 0 || !topology.view.isMember(range, member)) throw new StaleView()
-        // It knows nothing newer, so it is the one that is behind.
-        await peers.call(member, { type: 'claims', claims: topology.claimsAround(range) }, options)
-        const again = await peers.call(member, { ...request, forwarded: true }, options)
-        if (again.type !== 'moved') return again
-        lastError = new CoterieError('wrong-node', `${member} does not hold range ${range}`)
-      } catch (error) {
-        if (
-          !isCoterieError(
-            error,
-            'not-available',
-            'unreachable',
-            'timeout',
-            'overloaded',
-            'closed',
-            'disk-full',
-            'range-fenced',
-            'wrong-node'
-          )
-        )
-          throw error
-        lastError = error
-      }
+    // Those that cannot be reached may be back before we know, but only a listing has nobody else to ask.
+    const reachable = members.filter(member => peers.isReachable(member))
+    const candidates = request.type === 'keys' ? members : [...reachable, peers.self]
+    if (candidates.length === 0) throw notReached(range, undefined)
+    try {
+      return await staggered(candidates, peer => this.#askOrStandIn(peer, range, request, deadline), {
+        timers,
+        delayMs: peer => (peer === peers.self ? deadline.remainingMs : this.#settings.hedgeDelayMs),
+        onSlow: peer => {
+          peers.slow(peer)
+          return this.#hedges.spend()
+        },
+        isFinal: error => error instanceof StaleView || !isCoterieError(error, ...HAND_ON_CODES)
+      })
+    } catch (error) {
+      if (error instanceof StaleView || !isCoterieError(error, ...HAND_ON_CODES)) throw error
+      throw notReached(range, error)
     }
-    const why = lastError instanceof Error ? `: ${lastError.message}` : ''
-    throw new CoterieError('not-available', `no member of the preference list of range ${range} could be reached${why}`)
+  }
+
+  async #askOrStandIn(peer: string, range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
+    deadline.check('the operation')
+    if (peer !== this.#parts.peers.self) return this.#askMember(peer, range, { ...request, forwarded: true }, deadline)
+    if (request.type === 'get') return this.#get(range, request, deadline)
+    if (request.type === 'put') return this.#put(range, request, deadline, true)
+    throw new CoterieError('wrong-node', `this node does not hold range ${range}`)
+  }
+
+  async #askMember(member: string, range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
+    const { peers, topology } = this.#parts
+    const answer = await peers.call(member, request, deadline.options())
+    if (answer.type !== 'moved') return answer
+    const news = await topology.apply(answer.claims)
+    if (news.length > 0 || !topology.view.isMember(range, member)) throw new StaleView()
+    // It knows nothing newer, so it is the one that is behind.
+    await peers.call(member, { type: 'claims', claims: topology.claimsAround(range) }, deadline.options())
+    const again = await peers.call(member, request, deadline.options())
+    if (again.type !== 'moved') return again
+    throw new CoterieError('wrong-node', `${member} does not hold range ${range}`)
+  }
+
+  /** Who may stand in: the owners after the list, then members that own nothing; those that can be reached first. */
+  #fallbacks(range: number): string[] {
+    const { topology, peers, members } = this.#parts
+    const owners = topology.view.fallbacks(range)
+    const list = topology.view.preferenceList(range)
+    const others = members().filter(member => !owners.includes(member) && !list.includes(member))
+    const all = [...owners, ...others]
+    return [...all.filter(peer => peers.isReachable(peer)), ...all.filter(peer => !peers.isReachable(peer))]
   }
 
   #needed(level: Get['r'], byDefault: number): number {
@@ -243,6 +291,17 @@ export class Coordinator {
   #token(context: KeyState['context'], key: Uint8Array): Uint8Array {
     return encodeContext(context, this.#scope(key))
   }
+}
+
+function notReached(range: number, cause: unknown): CoterieError {
+  const why = cause instanceof Error ? `: ${cause.message}` : ''
+  return new CoterieError(
+    'not-available',
+    `no member of the preference list of range ${range} could be reached${why}`,
+    {
+      cause
+    }
+  )
 }
 
 function cursorPosition(cursor: Uint8Array): { hi: number; lo: number } {

@@ -10,6 +10,13 @@ import type { Clock, Network, RequestOptions } from '../ports.ts'
 const LATENCY_WEIGHT = 0.2
 /** What an unknown peer is taken to need, in milliseconds. */
 const UNKNOWN_LATENCY_MS = 5
+/** What was slow this long ago may be fast again: it is asked, to see. */
+const FORGET_MS = 5000
+/** The quantile of latency that a hedge waits for, and how fast its estimate follows. */
+const HEDGE_QUANTILE = 0.95
+const QUANTILE_STEP = 0.2
+/** A hedge waits no less: below it, what makes an answer late is as likely this node itself. */
+const MIN_HEDGE_MS = 10
 
 export interface PeerHealth {
   isAlive(peerId: string): boolean
@@ -20,6 +27,16 @@ export interface PeerHealth {
 export interface PeersInit {
   /** Serves a request to ourselves without a network. */
   local: (request: Request, options: RequestOptions) => Promise<Answer>
+  /** What a hedge waits for at most, and for a peer of which nothing is known. */
+  hedgeDelayMs: number
+}
+
+interface Latency {
+  meanMs: number
+  /** When it was measured last, monotonic ms. */
+  atMs: number
+  /** Estimate of the quantile, by steps up and down (Ma, Muthukrishnan and Sandler, Frugal Streaming, 2013). */
+  highMs: number
 }
 
 export class Peers {
@@ -27,13 +44,15 @@ export class Peers {
   readonly #clock: Clock
   readonly #health: PeerHealth
   readonly #local: PeersInit['local']
-  readonly #latencyMs = new Map<string, number>()
+  readonly #hedgeDelayMs: number
+  readonly #latency = new Map<string, Latency>()
 
   constructor(parts: { network: Network; clock: Clock; health: PeerHealth }, init: PeersInit) {
     this.#network = parts.network
     this.#clock = parts.clock
     this.#health = parts.health
     this.#local = init.local
+    this.#hedgeDelayMs = init.hedgeDelayMs
   }
 
   get self(): string {
@@ -63,14 +82,43 @@ export class Peers {
   byHealth(peerIds: readonly string[]): string[] {
     const rank = (peerId: string) => {
       if (peerId === this.self) return -1
-      return (this.#latencyMs.get(peerId) ?? UNKNOWN_LATENCY_MS) + (this.isReachable(peerId) ? 0 : 1e9)
+      return this.#expectedMs(peerId) + (this.isReachable(peerId) ? 0 : 1e9)
     }
     return [...peerIds].sort((a, b) => rank(a) - rank(b))
   }
 
+  /** An answer of this peer that takes longer than this, in milliseconds, is late: the 95th percentile so far. */
+  usualMs(peerId: string): number {
+    const highMs = peerId === this.self ? MIN_HEDGE_MS : (this.#latency.get(peerId)?.highMs ?? this.#hedgeDelayMs)
+    return Math.min(this.#hedgeDelayMs, Math.max(MIN_HEDGE_MS, highMs))
+  }
+
+  /** An answer is late. Known before it arrives, so that the next request goes elsewhere. */
+  slow(peerId: string): void {
+    if (peerId !== this.self) this.#learn(peerId, Math.max(this.usualMs(peerId), this.#hedgeDelayMs))
+  }
+
+  #expectedMs(peerId: string): number {
+    const known = this.#latency.get(peerId)
+    if (known === undefined) return UNKNOWN_LATENCY_MS
+    const isOld = this.#clock.monotonicMs() - known.atMs > FORGET_MS
+    return isOld ? Math.min(known.meanMs, UNKNOWN_LATENCY_MS) : known.meanMs
+  }
+
   #learn(peerId: string, ms: number): void {
-    const known = this.#latencyMs.get(peerId)
-    this.#latencyMs.set(peerId, known === undefined ? ms : known + LATENCY_WEIGHT * (ms - known))
+    const atMs = this.#clock.monotonicMs()
+    const known = this.#latency.get(peerId)
+    if (known === undefined) {
+      this.#latency.set(peerId, { meanMs: ms, highMs: Math.max(2 * ms, MIN_HEDGE_MS), atMs })
+      return
+    }
+    known.atMs = atMs
+    known.meanMs += LATENCY_WEIGHT * (ms - known.meanMs)
+    const step = QUANTILE_STEP * Math.max(1, known.meanMs)
+    known.highMs = Math.max(
+      known.meanMs,
+      known.highMs + step * (ms > known.highMs ? HEDGE_QUANTILE : HEDGE_QUANTILE - 1)
+    )
   }
 }
 

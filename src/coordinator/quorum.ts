@@ -28,7 +28,10 @@ export function answersNeeded(level: Level, { n, byDefault, owners }: QuorumRule
 
 export type ReadVerdict = 'waiting' | 'value' | 'absent' | 'failed'
 
-/** A value needs R answers, one of them from a holder; "no such key" needs R answers from synced copies. */
+/**
+ * A value needs R answers, one of them from a holder; "no such key" needs R answers from synced copies. `members`: all
+ * that may be asked; a stand-in's answer counts, and is never synced.
+ */
 export class ReadQuorum {
   readonly #needed: number
   readonly #members: readonly string[]
@@ -67,16 +70,26 @@ export class ReadQuorum {
 
 export type WriteVerdict = 'waiting' | 'stored' | 'failed'
 
-/** A write is stored once W members of the list hold it. */
+/** A write is stored once W nodes hold it: members of the list, or others that stand in for them. */
 export class WriteQuorum {
   #needed: number
   #members: readonly string[]
   readonly #acked = new Set<string>()
   readonly #failed = new Set<string>()
+  readonly #standIns = new Set<string>()
+  /** Nodes that may still stand in; asked for only when the members alone cannot do it. */
+  readonly #spares: () => number
 
-  constructor(needed: number, members: readonly string[]) {
+  constructor(needed: number, members: readonly string[], spares: () => number = () => 0) {
     this.#needed = needed
     this.#members = members
+    this.#spares = spares
+  }
+
+  /** A node that is not on the list holds it. */
+  standIn(peer: string): WriteVerdict {
+    this.#standIns.add(peer)
+    return this.verdict
   }
 
   ack(member: string): WriteVerdict {
@@ -93,6 +106,10 @@ export class WriteQuorum {
     return this.#failed.has(member)
   }
 
+  hasAcked(member: string): boolean {
+    return this.#acked.has(member)
+  }
+
   /** The list changed under the write: from now on these members count, and the acks of those that were on both. */
   retarget(needed: number, members: readonly string[]): WriteVerdict {
     this.#needed = needed
@@ -100,13 +117,29 @@ export class WriteQuorum {
     return this.verdict
   }
 
+  /** No node counts twice, though one that stood in may have come onto the list. */
   get acks(): number {
-    return this.#members.filter(member => this.#acked.has(member)).length
+    const standIns = [...this.#standIns].filter(peer => !this.#countsAsMember(peer)).length
+    return this.#memberAcks + standIns
+  }
+
+  /** It is stored, but by fewer than W members of the list. */
+  get isSloppy(): boolean {
+    return this.#memberAcks < this.#needed
   }
 
   get verdict(): WriteVerdict {
     if (this.acks >= this.#needed) return 'stored'
     const open = this.#members.filter(member => !this.#acked.has(member) && !this.#failed.has(member)).length
-    return this.acks + open < this.#needed ? 'failed' : 'waiting'
+    if (this.acks + open >= this.#needed) return 'waiting'
+    return this.acks + open + this.#spares() < this.#needed ? 'failed' : 'waiting'
+  }
+
+  get #memberAcks(): number {
+    return this.#members.filter(member => this.#acked.has(member)).length
+  }
+
+  #countsAsMember(peer: string): boolean {
+    return this.#acked.has(peer) && this.#members.includes(peer)
   }
 }

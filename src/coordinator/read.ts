@@ -1,21 +1,25 @@
 /**
- * A quorum read: ask R replicas, the healthiest first, and more of them when one fails or is slow; merge what they answer;
- * mend the stale ones behind the answer (design §8).
+ * A quorum read: ask R replicas, the fastest first, and more of them when one fails or is slow; merge what they answer;
+ * mend the stale ones behind the answer (design §8). Where too few list members can be reached, those that stand in for
+ * them are asked too.
  */
 import type { Background } from '../background.ts'
 import { CoterieError } from '../errors.ts'
+import type { HedgeBudget } from '../hedge-budget.ts'
 import type { Clock, Timers } from '../ports.ts'
 import { decodeState, encodeState } from '../version/codec.ts'
 import { emptyState, type KeyState, merge, sameVersions } from '../version/key-state.ts'
 import { type Deadline, withinDeadline } from './deadline.ts'
 import { ReadQuorum } from './quorum.ts'
-import { mergeReplica, type ReplicaParts, readReplica, StaleView } from './replica-calls.ts'
+import { mergeReplica, type ReplicaParts, readReplica, readStandIn, StaleView } from './replica-calls.ts'
 
 export interface ReadParts extends ReplicaParts {
   clock: Clock
   timers: Timers
   background: Background
-  hedgeDelayMs: number
+  /** Who may stand in for members of a range's list, best first, this node included. */
+  fallbacks: (range: number) => string[]
+  hedges: HedgeBudget
 }
 
 export interface ReadResult {
@@ -35,14 +39,21 @@ export async function readKey(
   return withinDeadline(read.run(), deadline, parts.timers, () => read.tooFew(`within ${deadline.timeoutMs} ms`))
 }
 
+/** Most stand-ins that a read asks, for each member of the list. */
+const MAX_STAND_INS = 2
+
 class QuorumRead {
   readonly #parts: ReadParts
   readonly #target: { range: number; key: Uint8Array; needed: number }
   readonly #deadline: Deadline
+  readonly #members: readonly string[]
+  /** Whom to ask, in this order; beyond the members, those that may stand in for them. */
   readonly #order: string[]
   readonly #quorum: ReadQuorum
   readonly #states = new Map<string, KeyState | undefined>()
   readonly #failures: string[] = []
+  /** Those that have answered or failed. */
+  readonly #heard = new Set<string>()
   #asked = 0
   #settled = 0
 
@@ -55,13 +66,27 @@ class QuorumRead {
     this.#parts = parts
     this.#target = target
     this.#deadline = deadline
-    this.#order = parts.peers.byHealth(members)
-    this.#quorum = new ReadQuorum(target.needed, members)
+    this.#members = members
+    this.#order = this.#inOrder()
+    this.#quorum = new ReadQuorum(target.needed, this.#order)
+  }
+
+  /** Stand-ins go before members that cannot be reached where R members cannot. */
+  #inOrder(): string[] {
+    const { peers, fallbacks } = this.#parts
+    const members = peers.byHealth(this.#members)
+    const reachable = members.filter(member => peers.isReachable(member))
+    if (reachable.length === members.length) return members
+    const standIns = fallbacks(this.#target.range).slice(0, MAX_STAND_INS * members.length)
+    const away = members.slice(reachable.length)
+    return reachable.length < this.#target.needed
+      ? [...reachable, ...standIns, ...away]
+      : [...reachable, ...away, ...standIns]
   }
 
   run(): Promise<ReadResult> {
     return new Promise((resolve, reject) => {
-      const { timers, hedgeDelayMs } = this.#parts
+      const { timers, peers, hedges } = this.#parts
       let done = false
       const finish = (settle: () => void) => {
         done = true
@@ -81,6 +106,7 @@ class QuorumRead {
         for (const member of this.#order.slice(this.#asked, this.#asked + count)) {
           this.#asked++
           this.#ask(member)
+            .finally(() => this.#heard.add(member))
             .catch(error => {
               if (error instanceof StaleView) finish(() => reject(error))
               this.#quorum.fail(member)
@@ -92,20 +118,26 @@ class QuorumRead {
             })
         }
       }
+      // Until the slowest of those asked so far has usually answered.
+      const usualMs = () => Math.max(...this.#order.slice(0, this.#asked).map(member => peers.usualMs(member)))
       const arm = () =>
-        timers.after(hedgeDelayMs, () => {
+        timers.after(usualMs(), () => {
           if (done) return
-          ask(1)
+          for (const member of this.#order.slice(0, this.#asked)) {
+            if (!this.#heard.has(member)) peers.slow(member)
+          }
+          if (this.#asked < this.#order.length && hedges.spend()) ask(1)
           hedge = arm()
         })
-      let hedge = arm()
+      hedges.earn()
       ask(this.#target.needed)
+      let hedge = arm()
     })
   }
 
   tooFew(when: string): CoterieError {
     const { range, needed } = this.#target
-    const of = `a read of range ${range} needs ${needed} of its ${this.#order.length} replicas`
+    const of = `a read of range ${range} needs ${needed} of its ${this.#members.length} replicas, or of those that stand in for them`
     const enough = this.#quorum.answers >= needed
     const found = enough
       ? `${this.#quorum.answers} answered, but too few of them have caught up to say that there is no such key`
@@ -116,7 +148,8 @@ class QuorumRead {
 
   async #ask(member: string): Promise<void> {
     const { range, key } = this.#target
-    const { state, synced } = await readReplica(this.#parts, member, range, key, this.#deadline.options())
+    const read = this.#members.includes(member) ? readReplica : readStandIn
+    const { state, synced } = await read(this.#parts, member, range, key, this.#deadline.options())
     const decoded = state === undefined ? undefined : decodeState(state)
     this.#states.set(member, decoded)
     this.#quorum.answer(member, decoded !== undefined, synced)
@@ -136,7 +169,9 @@ class QuorumRead {
   /** Read repair: every replica that answered with less than the merge of all gets the merge. */
   #mend(): void {
     const merged = this.#merged()
-    const stale = [...this.#states].filter(([, state]) => !sameVersions(state ?? emptyState(), merged))
+    const stale = [...this.#states].filter(
+      ([member, state]) => this.#members.includes(member) && !sameVersions(state ?? emptyState(), merged)
+    )
     if (stale.length === 0) return
     const { range, key } = this.#target
     const bytes = encodeState(merged)

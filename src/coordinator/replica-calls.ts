@@ -41,6 +41,29 @@ async function callReplica(
   )
 }
 
+/** What a node that is not on the list keeps for those that are (design §10). */
+export async function readStandIn(
+  { peers }: ReplicaParts,
+  peer: string,
+  range: number,
+  key: Uint8Array,
+  options: RequestOptions
+): Promise<{ state?: Uint8Array; synced: boolean }> {
+  return expectAnswer(await peers.call(peer, { type: 'read', range, key, standIn: true }, options), 'state')
+}
+
+/** Has a node that is not on the list keep a key state for those that are. */
+export async function mergeStandIn(
+  { peers }: ReplicaParts,
+  peer: string,
+  range: number,
+  key: Uint8Array,
+  state: Uint8Array,
+  options: RequestOptions
+): Promise<void> {
+  expectAnswer(await peers.call(peer, { type: 'merge', range, key, state, standIn: true }, options), 'merged')
+}
+
 export async function readReplica(
   parts: ReplicaParts,
   member: string,
@@ -48,7 +71,7 @@ export async function readReplica(
   key: Uint8Array,
   options: RequestOptions
 ): Promise<{ state?: Uint8Array; synced: boolean }> {
-  return expectAnswer(await callReplica(parts, member, { type: 'read', range, key }, options), 'state')
+  return expectAnswer(await callReplica(parts, member, { type: 'read', range, key, standIn: false }, options), 'state')
 }
 
 export async function mergeReplica(
@@ -59,5 +82,8 @@ export async function mergeReplica(
   state: Uint8Array,
   options: RequestOptions
 ): Promise<void> {
-  expectAnswer(await callReplica(parts, member, { type: 'merge', range, key, state }, options), 'merged')
+  expectAnswer(
+    await callReplica(parts, member, { type: 'merge', range, key, state, standIn: false }, options),
+    'merged'
+  )
 }

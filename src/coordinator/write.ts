@@ -1,19 +1,23 @@
 /**
  * A quorum write: this node mints the dot in its own copy and sends the merged key state to the other members of the
- * preference list in parallel; the answer leaves once W of them hold it, the rest goes on behind (design §8).
+ * preference list in parallel; the answer leaves once W nodes hold it, the rest goes on behind (design §8). A member that
+ * is down, suspect, fails or is slow is stood in for by the next node after the list: the quorum is sloppy.
  */
 import type { Background } from '../background.ts'
 import { CoterieError } from '../errors.ts'
 import type { Timers } from '../ports.ts'
-import type { Replicas, WriteIntent, Written } from '../replica/replicas.ts'
+import type { WriteIntent, Written } from '../replica/replicas.ts'
 import { type Deadline, withinDeadline } from './deadline.ts'
 import { WriteQuorum } from './quorum.ts'
-import { mergeReplica, type ReplicaParts, StaleView } from './replica-calls.ts'
+import { mergeReplica, mergeStandIn, type ReplicaParts, StaleView } from './replica-calls.ts'
 
 export interface WriteParts extends ReplicaParts {
   timers: Timers
   background: Background
-  replicas: Replicas
+  /** Who may stand in for members of a range's list, best first, this node included. */
+  fallbacks: (range: number) => string[]
+  /** After this long without W acks, members that have not answered are stood in for. */
+  standInDelayMs: number
 }
 
 export interface WriteTarget {
@@ -23,23 +27,31 @@ export interface WriteTarget {
   needed: () => number
 }
 
-export interface WriteResult extends Omit<Written, 'stored' | 'bytes'> {
-  acks: number
+/** This node's own copy, which mints the dot: a list member's, or a stand-in's when no member can be reached. */
+export interface MintingCopy {
+  write(range: number, key: Uint8Array, intent: WriteIntent): Promise<Written>
 }
 
-/** The node must be on the preference list. Throws `not-available` when W members cannot be reached: the write may still take effect. */
+export interface WriteResult extends Omit<Written, 'stored' | 'bytes'> {
+  acks: number
+  /** Fewer than W of the acks are list members'. */
+  sloppy: boolean
+}
+
+/** Throws `not-available` when W nodes cannot be reached: the write may still take effect. */
 export async function writeKey(
   parts: WriteParts,
+  copy: MintingCopy,
   target: WriteTarget,
   intent: WriteIntent,
   deadline: Deadline
 ): Promise<WriteResult> {
-  const written = await parts.replicas.write(target.range, target.key, intent)
+  const written = await copy.write(target.range, target.key, intent)
   const replication = new Replication(parts, target, written, deadline)
-  const acks = await withinDeadline(replication.run(), deadline, parts.timers, () =>
+  const { acks, sloppy } = await withinDeadline(replication.run(), deadline, parts.timers, () =>
     replication.tooFew(`within ${deadline.timeoutMs} ms`)
   )
-  return { state: written.state, dot: written.dot, replaced: written.replaced, acks }
+  return { state: written.state, dot: written.dot, replaced: written.replaced, acks, sloppy }
 }
 
 class Replication {
@@ -49,7 +61,16 @@ class Replication {
   readonly #deadline: Deadline
   readonly #quorum: WriteQuorum
   readonly #sent = new Set<string>()
+  /** Members that seemed out of reach when the write began. */
+  readonly #away = new Set<string>()
+  /** Nodes asked to stand in that have not failed; and how many of them have not answered. */
+  #standIns = 0
+  #standInsOpen = 0
   readonly #needed: number
+  /** Who may still be asked to stand in; undefined: not needed so far. */
+  #fallbacks: string[] | undefined
+  #slow = false
+  #judge: () => void = () => {}
   #lastError: unknown
 
   constructor(parts: WriteParts, target: WriteTarget, written: Written, deadline: Deadline) {
@@ -58,28 +79,25 @@ class Replication {
     this.#written = written
     this.#deadline = deadline
     this.#needed = target.needed()
-    this.#quorum = new WriteQuorum(this.#needed, this.#members())
+    this.#quorum = new WriteQuorum(this.#needed, this.#members(), () => this.#spares())
   }
 
-  run(): Promise<number> {
+  run(): Promise<{ acks: number; sloppy: boolean }> {
     return new Promise((resolve, reject) => {
-      const judge = () => {
-        const verdict = this.#quorum.verdict
-        if (verdict === 'stored') resolve(this.#quorum.acks)
-        else if (verdict === 'failed') reject(this.tooFew(''))
+      const { timers, standInDelayMs } = this.#parts
+      const timer = timers.after(standInDelayMs, () => {
+        this.#slow = true
+        this.#fill()
+      })
+      this.#judge = () => {
+        const { verdict, acks, isSloppy } = this.#quorum
+        if (verdict === 'waiting') return
+        timer.cancel()
+        if (verdict === 'stored') resolve({ acks, sloppy: isSloppy })
+        else reject(this.tooFew(''))
       }
-      const sendAll = () => {
-        for (const member of this.#members()) {
-          if (this.#sent.has(member)) continue
-          this.#sent.add(member)
-          this.#parts.background.run('replication of a write', this.#send(member).then(judge))
-        }
-      }
-      this.#onStale = () => {
-        this.#quorum.retarget(this.#target.needed(), this.#members())
-        sendAll()
-      }
-      sendAll()
+      this.#sendAll()
+      this.#fill()
     })
   }
 
@@ -89,15 +107,83 @@ class Replication {
       this.#lastError === undefined
         ? ''
         : `: ${this.#lastError instanceof Error ? this.#lastError.message : String(this.#lastError)}`
-    const asked = `a write of range ${this.#target.range} needs ${this.#needed} of its ${members.length} replicas`
-    const failed = `${members.filter(member => this.#quorum.hasFailed(member)).length} failed${when === '' ? '' : ` ${when}`}`
-    return new CoterieError('not-available', `${asked}; ${failed}${why} (those that took it keep it)`)
+    const asked = `a write of range ${this.#target.range} needs ${this.#needed} nodes`
+    const failed = `${members.filter(member => this.#quorum.hasFailed(member)).length} of its ${members.length} replicas failed${when === '' ? '' : ` ${when}`}`
+    return new CoterieError(
+      'not-available',
+      `${asked}; ${failed}, and nobody else could stand in${why} (those that took it keep it)`
+    )
   }
-
-  #onStale: () => void = () => {}
 
   #members(): readonly string[] {
     return this.#parts.topology.view.preferenceList(this.#target.range)
+  }
+
+  #sendAll(): void {
+    const { peers, background } = this.#parts
+    for (const member of this.#members()) {
+      if (this.#sent.has(member)) continue
+      this.#sent.add(member)
+      if (!peers.isReachable(member)) this.#away.add(member)
+      const sent = this.#send(member).then(() => {
+        this.#judge()
+        this.#fill()
+      })
+      background.run('replication of a write', sent)
+    }
+    if (!this.#sent.has(peers.self)) this.#standIn(peers.self)
+  }
+
+  /** As many stand-ins as there are members that do not take it. */
+  #fill(): void {
+    if (!this.#slow && this.#away.size === 0 && this.#lastError === undefined) return
+    const isWaiting = this.#quorum.verdict === 'waiting'
+    const missing = this.#members().filter(
+      member =>
+        !this.#quorum.hasAcked(member) &&
+        (this.#quorum.hasFailed(member) || this.#away.has(member) || (this.#slow && isWaiting))
+    )
+    while (this.#standIns < missing.length) {
+      this.#fallbacks ??= this.#mayStandIn()
+      const next = this.#fallbacks.shift()
+      if (next === undefined) return
+      this.#standIn(next)
+    }
+  }
+
+  #mayStandIn(): string[] {
+    return this.#parts.fallbacks(this.#target.range).filter(peer => !this.#sent.has(peer))
+  }
+
+  /** Nodes that may yet hold it beside the members. */
+  #spares(): number {
+    this.#fallbacks ??= this.#mayStandIn()
+    return this.#fallbacks.length + this.#standInsOpen
+  }
+
+  #standIn(peer: string): void {
+    this.#sent.add(peer)
+    this.#standIns++
+    this.#standInsOpen++
+    this.#parts.background.run('standing in for a replica', this.#sendToStandIn(peer))
+  }
+
+  async #sendToStandIn(peer: string): Promise<void> {
+    const { range, key } = this.#target
+    try {
+      if (peer === this.#parts.peers.self) await this.#written.stored
+      else {
+        const { timeoutMs } = this.#deadline.options()
+        await mergeStandIn(this.#parts, peer, range, key, this.#written.bytes, { timeoutMs })
+      }
+      this.#quorum.standIn(peer)
+    } catch (error) {
+      this.#lastError = error
+      this.#standIns--
+    }
+    this.#standInsOpen--
+    this.#judge()
+    this.#fill()
   }
 
   async #send(member: string, again = true): Promise<void> {
@@ -112,7 +198,8 @@ class Replication {
       this.#quorum.ack(member)
     } catch (error) {
       if (error instanceof StaleView) {
-        this.#onStale()
+        this.#quorum.retarget(this.#target.needed(), this.#members())
+        this.#sendAll()
         // The news was about others: it is on the new list as well, and its copy may just have thawed.
         if (again && this.#members().includes(member)) return this.#send(member, false)
       } else this.#lastError = error

@@ -113,7 +113,7 @@ export class Mirrors {
     try {
       const answer = await this.#peers.call(
         member,
-        { type: 'merge', range, key, state },
+        { type: 'merge', range, key, state, standIn: false },
         { timeoutMs: MIRROR_TIMEOUT_MS }
       )
       // A member that has given its copy up comes back, if ever, with a syncing one, which is compared before it counts.

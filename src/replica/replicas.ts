@@ -16,7 +16,6 @@ import { decodeState, encodeState, stateTag } from '../version/codec.ts'
 import type { Dot } from '../version/dot.ts'
 import { emptyState, type KeyState, liveSiblings, merge, sameVersions, write } from '../version/key-state.ts'
 import { BucketSums } from './bucket-sums.ts'
-import type { CopyTable } from './copy-table.ts'
 import { DiskRoom } from './disk-room.ts'
 
 export interface WriteIntent {
@@ -46,6 +45,13 @@ export type MirrorHook = (
   except?: string
 ) => Promise<void> | undefined
 
+/** Which copies there are, and how far each can be trusted (`copy-table.ts`; those of stand-ins are simpler). */
+export interface CopyMarks {
+  status(range: number): CopyStatus
+  /** Takes effect at once; resolves when it is as lasting as it has to be. */
+  set(ranges: number[], status: CopyStatus): Promise<void>
+}
+
 interface Actor {
   id: string
   counter: number
@@ -63,7 +69,7 @@ export class Replicas {
   readonly #random: Random
   readonly #log: Log
   readonly #store: RangeStore
-  readonly #copies: CopyTable
+  readonly #copies: CopyMarks
   readonly #q: number
   readonly #actors = new Map<number, Actor>()
   readonly #sums = new Map<number, BucketSums>()
@@ -80,7 +86,7 @@ export class Replicas {
 
   constructor(
     ports: { clock: Clock; random: Random; log: Log },
-    parts: { store: RangeStore; copies: CopyTable },
+    parts: { store: RangeStore; copies: CopyMarks },
     init: { q: number }
   ) {
     this.#clock = ports.clock

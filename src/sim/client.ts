@@ -4,6 +4,7 @@
  */
 import { askInTurn } from '../client/tries.ts'
 import { CoterieError } from '../errors.ts'
+import { HedgeBudget } from '../hedge-budget.ts'
 import { StoreRequests } from '../store-requests.ts'
 import { type History, type ReadRecord, type WriteRecord, writeOf } from './history.ts'
 import type { SimNetwork, SimPort } from './network/network.ts'
@@ -32,6 +33,7 @@ interface Seen {
 
 export class SimClient {
   readonly #init: ClientInit
+  readonly #hedges = new HedgeBudget()
   readonly #random: SimRandom
   readonly #port: SimPort
   readonly #process: SimProcess
@@ -180,6 +182,7 @@ export class SimClient {
           {
             clock,
             timers,
+            hedges: this.#hedges,
             order: () => this.#order(first),
             ask: (peerId, each) => this.#port.request(peerId, request, each),
             onTry: (peerId, outcome) => {

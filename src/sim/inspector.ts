@@ -172,7 +172,7 @@ export class Inspector {
     try {
       const answer = await this.#port.request(
         node,
-        { type: 'read', range: this.#rangeOf(key), key: Buffer.from(key) },
+        { type: 'read', range: this.#rangeOf(key), key: Buffer.from(key), standIn: false },
         { timeoutMs: TIMEOUT_MS }
       )
       if (answer.type !== 'state') return { ...blank, error: `it answered "${answer.type}"` }

@@ -34,7 +34,7 @@ type Kind = Request['type']
 type Of<K extends Kind> = Extract<Request, { type: K }>
 
 const WRITE_ID_BYTES = 8
-const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers'] as const
+const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies'] as const
 
 interface Codec<K extends Kind> {
   /** Field of `Frame`. */
@@ -103,15 +103,17 @@ const put: Codec<'put'> = {
 
 const read: Codec<'read'> = {
   field: 8,
-  write(w, { range, key }) {
+  write(w, { range, key, standIn }) {
     putNumber(w, 1, range)
     putBytes(w, 2, key)
+    putFlag(w, 3, standIn)
   },
   read(r, end) {
-    const request: Of<'read'> = { type: 'read', range: 0, key: EMPTY }
+    const request: Of<'read'> = { type: 'read', range: 0, key: EMPTY, standIn: false }
     eachField(r, end, field => {
       if (field === 1) request.range = readRange(r)
       else if (field === 2) request.key = readKey(r)
+      else if (field === 3) request.standIn = r.bool()
       else return false
       return true
     })
@@ -122,17 +124,19 @@ const read: Codec<'read'> = {
 
 const merge: Codec<'merge'> = {
   field: 9,
-  write(w, { range, key, state }) {
+  write(w, { range, key, state, standIn }) {
     putNumber(w, 1, range)
     putBytes(w, 2, key)
     putBytes(w, 3, state)
+    putFlag(w, 4, standIn)
   },
   read(r, end) {
-    const request: Of<'merge'> = { type: 'merge', range: 0, key: EMPTY, state: EMPTY }
+    const request: Of<'merge'> = { type: 'merge', range: 0, key: EMPTY, state: EMPTY, standIn: false }
     eachField(r, end, field => {
       if (field === 1) request.range = readRange(r)
       else if (field === 2) request.key = readKey(r)
       else if (field === 3) request.state = readState(r)
+      else if (field === 4) request.standIn = r.bool()
       else return false
       return true
     })

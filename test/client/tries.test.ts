@@ -3,6 +3,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { askInTurn } from '../../src/client/tries.ts'
 import { CoterieError, type ErrorCode, isCoterieError } from '../../src/errors.ts'
+import { HedgeBudget } from '../../src/hedge-budget.ts'
 import type { Answer } from '../../src/messages.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
@@ -36,6 +37,7 @@ async function ask(
       {
         clock,
         timers,
+        hedges: new HedgeBudget(),
         order: options.order ?? (() => Object.keys(nodes)),
         ask: async (peerId, { timeoutMs, signal }) => {
           tries.push({ atMs: clock.monotonicMs(), peerId, timeoutMs })
@@ -50,7 +52,11 @@ async function ask(
           return node.answer
         },
         onTry: (peerId, outcome) =>
-          told.push('ms' in outcome ? `${peerId} ${outcome.ms}` : `${peerId} ${outcome.error.code}`)
+          told.push(
+            'ms' in outcome
+              ? `${peerId} ${outcome.ms}`
+              : `${peerId} ${'error' in outcome ? outcome.error.code : 'late'}`
+          )
       },
       { timeoutMs: options.timeoutMs ?? 10_000, signal: aborting.signal }
     ).catch((error: unknown) => error)
@@ -96,16 +102,17 @@ test('a node that does not hold the range is passed over, and counts as such', a
   assert.equal(told, ['a 0', 'a wrong-node', 'b 0'])
 })
 
-test('a silent node gets a second of ten, and half of what is left where that is less', async () => {
+test('a silent node is late after 150 ms, and another is asked; it gets a second of ten, or half of what is left', async () => {
   const long = await ask({ a: { silent: true }, b: { answer: OK } })
   assert.equal(long.tries, [
     { atMs: 0, peerId: 'a', timeoutMs: 1000 },
-    { atMs: 1000, peerId: 'b', timeoutMs: 1000 }
+    { atMs: 150, peerId: 'b', timeoutMs: 1000 }
   ])
+  assert.equal(long.told, ['a late', 'b 0'])
   const short = await ask({ a: { silent: true }, b: { silent: true }, c: { answer: OK } }, { timeoutMs: 1200 })
   assert.equal(
     short.tries.map(({ timeoutMs }) => timeoutMs),
-    [600, 300, 150]
+    [600, 525, 450]
   )
 })
 

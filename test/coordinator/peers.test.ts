@@ -36,7 +36,7 @@ function world(behaviour: Record<string, number | ErrorCode>) {
   const clock = { wallMs: () => 0, monotonicMs: () => it.nowMs }
   it.peers = new Peers(
     { network, clock, health },
-    { local: async () => ({ type: 'asked', granted: [], pending: [], refused: [] }) }
+    { local: async () => ({ type: 'asked', granted: [], pending: [], refused: [] }), hedgeDelayMs: 100 }
   )
   return it
 }

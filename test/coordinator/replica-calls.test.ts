@@ -7,7 +7,7 @@ import { Deadline } from '../../src/coordinator/deadline.ts'
 import type { Peers } from '../../src/coordinator/peers.ts'
 import { readReplica, StaleView } from '../../src/coordinator/replica-calls.ts'
 import { writeKey } from '../../src/coordinator/write.ts'
-import { isCoterieError } from '../../src/errors.ts'
+import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import type { Answer, Request } from '../../src/messages.ts'
 import { silentLog, systemClock, systemTimers } from '../../src/runtime.ts'
 import type { Topology } from '../../src/topology.ts'
@@ -24,6 +24,8 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
   const it = {
     list: heard ? after : ['a', 'b', 'c'],
     calls: [] as string[],
+    /** Who may stand in. */
+    fallbacks: [] as string[],
     answer: (_member: string, _request: Request): Answer => ({ type: 'merged', synced: true })
   }
   const topology = {
@@ -41,6 +43,7 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
   } as unknown as Topology
   const peers = {
     self: 'a',
+    isReachable: () => true,
     call: async (member: string, request: Request) => {
       it.calls.push(`${member} ${request.type}`)
       return it.answer(member, request)
@@ -90,7 +93,14 @@ async function write(parts: ReturnType<typeof world>, needed: number) {
   const background = new Background({ log: silentLog, timers: systemTimers })
   const target = { range: replicas.rangeOf(KEY), key: KEY, needed: () => needed }
   const deadline = new Deadline(systemClock, OPTIONS)
-  return writeKey({ ...parts, timers: systemTimers, background, replicas }, target, intent('v'), deadline)
+  const writing = {
+    ...parts,
+    timers: systemTimers,
+    background,
+    fallbacks: () => parts.fallbacks,
+    standInDelayMs: 100
+  }
+  return writeKey(writing, replicas, target, intent('v'), deadline)
 }
 
 test('a write goes on to the members of the new list when the ring moves under it', async () => {
@@ -112,6 +122,44 @@ test('a write that too few take fails as soon as that is certain', async () => {
   parts.answer = (_member, { type }) => (type === 'claims' ? { type: 'ok' } : MOVED)
   const error = await failure(write(parts, 2))
   assert.ok(isCoterieError(error, 'not-available') && /does not hold range/.test(error.message), String(error))
+})
+
+test('for each member that fails, the next after the list stands in, and the next again when that one declines', async () => {
+  const parts = world()
+  parts.fallbacks = ['full', 'x', 'y', 'z']
+  parts.answer = (member, request) => {
+    if ('standIn' in request && request.standIn) {
+      if (member === 'full') throw new CoterieError('overloaded', 'no more')
+      return { type: 'merged', synced: false }
+    }
+    throw new CoterieError('unreachable', 'gone')
+  }
+  const { acks, sloppy } = await write(parts, 3)
+  assert.equal([acks, sloppy], [3, true])
+  assert.equal(parts.calls, ['b merge', 'c merge', 'full merge', 'x merge', 'y merge'])
+})
+
+test('with enough members the third copy is kept by another all the same', async () => {
+  const parts = world()
+  parts.fallbacks = ['x']
+  const stored = Promise.withResolvers<void>()
+  parts.answer = (member, request) => {
+    if (member === 'c') throw new CoterieError('unreachable', 'gone')
+    if ('standIn' in request && request.standIn) stored.resolve()
+    return { type: 'merged', synced: true }
+  }
+  assert.is((await write(parts, 2)).acks, 2)
+  await stored.promise
+})
+
+test('a write fails when fewer than W nodes are left, those that may stand in included', async () => {
+  const parts = world()
+  parts.fallbacks = ['x', 'y']
+  parts.answer = () => {
+    throw new CoterieError('unreachable', 'gone')
+  }
+  assert.ok(isCoterieError(await failure(write(parts, 2)), 'not-available'))
+  assert.equal(parts.calls.sort(), ['b merge', 'c merge', 'x merge', 'y merge'])
 })
 
 test.run()

@@ -7,7 +7,7 @@ import { ed25519Signer } from '../support/fake-signer.ts'
 import { duplexPair } from '../support/memory-duplex.ts'
 import { MemoryHub } from '../support/memory-network.ts'
 
-const read: Request = { type: 'read', range: 1, key: Uint8Array.of(1) }
+const read: Request = { type: 'read', range: 1, key: Uint8Array.of(1), standIn: false }
 const soon = { timeoutMs: 20 }
 const settle = () => new Promise(resolve => setImmediate(resolve))
 const codeOf = (work: Promise<unknown>) => work.then(String, error => error.code ?? error.message)

@@ -73,7 +73,7 @@ test('a write goes to every mirror of its range, and back to none it came from',
     sent.map(({ member }) => member),
     ['m', 'o']
   )
-  assert.equal(sent[0].request, { type: 'merge', range: 1, key: KEY, state: STATE })
+  assert.equal(sent[0].request, { type: 'merge', range: 1, key: KEY, state: STATE, standIn: false })
   await mirrors.send(1, KEY, STATE, 'm')
   assert.equal(
     sent.slice(2).map(({ member }) => member),

@@ -96,7 +96,11 @@ export async function differences(cluster: MemoryCluster, keys: string[]): Promi
     const range = rangeOf(storedKey(bytesOf(key)), cluster.params.q)
     const found = new Set<string>()
     for (const peerId of view.preferenceList(range)) {
-      const answer = await probe.request(peerId, { type: 'read', range, key: bytesOf(key) }, { timeoutMs: 3000 })
+      const answer = await probe.request(
+        peerId,
+        { type: 'read', range, key: bytesOf(key), standIn: false },
+        { timeoutMs: 3000 }
+      )
       if (answer.type !== 'state') found.add(answer.type)
       else found.add(answer.state === undefined ? 'nothing' : String(stateTag(decodeState(answer.state))))
     }

@@ -152,7 +152,12 @@ export async function failure(work: Promise<unknown>): Promise<CoterieError> {
   throw new Error('it did not fail')
 }
 
-export const readOf = (text: string): Request => ({ type: 'read', range: 1, key: new TextEncoder().encode(text) })
+export const readOf = (text: string): Request => ({
+  type: 'read',
+  range: 1,
+  key: new TextEncoder().encode(text),
+  standIn: false
+})
 
 /** Answers a read with its key as the state. */
 export const echo = async (request: Request) => {

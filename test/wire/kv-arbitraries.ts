@@ -51,11 +51,11 @@ export const requests: { [K in Request['type']]: fc.Arbitrary<Extract<Request, {
   }),
   info: record({
     type: fc.constant('info'),
-    what: fc.constantFrom('cluster', 'members', 'ring', 'stats', 'where', 'transfers'),
+    what: fc.constantFrom('cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies'),
     key: optional(key)
   }).map(dropUndefined),
-  read: record({ type: fc.constant('read'), range, key }),
-  merge: record({ type: fc.constant('merge'), range, key, state: bytes(0, 300) }),
+  read: record({ type: fc.constant('read'), range, key, standIn: flag }),
+  merge: record({ type: fc.constant('merge'), range, key, state: bytes(0, 300), standIn: flag }),
   claims: record({ type: fc.constant('claims'), claims }),
   ask: record({ type: fc.constant('ask'), ranges }),
   pull: record({ type: fc.constant('pull'), ranges, sources: fc.array(name, { maxLength: 4 }) }),

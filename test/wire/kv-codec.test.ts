@@ -27,7 +27,7 @@ const anyAnswer = fc.oneof(...Object.values(answers)) as fc.Arbitrary<Answer>
 
 const LEVELS: Record<string, number> = { default: 0, quorum: -1, all: -2 }
 const level = (value: Level) => (typeof value === 'number' ? value : LEVELS[value]!)
-const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers']
+const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies']
 const STATUSES = ['none', 'syncing', 'synced', 'frozen']
 const ANSWER_FIELDS: Record<string, string> = { keys: 'keyList', info: 'infoText', copies: 'copyList' }
 
@@ -142,7 +142,7 @@ test('an unknown kind, and fields of a newer version, are told apart', () => {
     .uint32((50 << 3) | 2)
     .string('new')
     .ldelim()
-  assert.equal(decodeFrame(newer.finish()).request, { type: 'read', range: 5, key: Uint8Array.of(1) })
+  assert.equal(decodeFrame(newer.finish()).request, { type: 'read', range: 5, key: Uint8Array.of(1), standIn: false })
 })
 
 const frameWith = (body: object) => Frame.encode(Frame.fromObject({ id: 1, ...body })).finish()
@@ -172,7 +172,7 @@ test('what is over its limit is refused with `protocol`', () => {
   assert.throws(() => encodeRequest({ type: 'get', key, r: 0, forwarded: false }), /level of 0/)
   const state = new Uint8Array(WIRE_LIMITS.maxStateBytes + 2 * 1024 * 1024)
   assert.throws(
-    () => encodeRequest({ type: 'merge', range: 1, key, state }),
+    () => encodeRequest({ type: 'merge', range: 1, key, state, standIn: false }),
     (error: CoterieError) => error.code === 'too-large'
   )
 })
@@ -200,7 +200,7 @@ test('garbage never does more than throw `protocol`', () => {
 
 test('byte fields are plain views of what was decoded', () => {
   const state = new Uint8Array(1000).fill(7)
-  const bytes = encodeRequest({ type: 'merge', range: 1, key: Uint8Array.of(1), state })
+  const bytes = encodeRequest({ type: 'merge', range: 1, key: Uint8Array.of(1), state, standIn: false })
   const request = decodeRequest(Buffer.from(bytes)) as Extract<Request, { type: 'merge' }>
   assert.is(request.state.constructor, Uint8Array)
   const copy = new Uint8Array(bytes)

@@ -72,7 +72,13 @@ test('answers that nobody reads: requests are not read either, memory stays boun
     return { type: 'state', state, synced: true }
   })
   setPaused(left, true)
-  const merge = request(1, { type: 'merge', range: 1, key: Uint8Array.of(1), state: new Uint8Array(2000) })
+  const merge = request(1, {
+    type: 'merge',
+    range: 1,
+    key: Uint8Array.of(1),
+    state: new Uint8Array(2000),
+    standIn: false
+  })
   let sent = 0
   // Both ends live in this process: a hundred turns of the loop without room mean that nobody makes any.
   for (let still = 0; still < 100 && sent < 20_000; still++) {
@@ -93,7 +99,7 @@ test('a peer that does not read requests: bytes are bounded, then `overloaded` a
   const [left, right] = await ends()
   setPaused(right, true)
   const channel = channelOn(left, { maxInFlight: 100, maxQueuedBytes: 4 * MIB })
-  const merge: Request = { type: 'merge', range: 1, key: Uint8Array.of(1), state: new Uint8Array(MIB) }
+  const merge: Request = { type: 'merge', range: 1, key: Uint8Array.of(1), state: new Uint8Array(MIB), standIn: false }
   const outcomes = Array.from({ length: 20 }, () =>
     channel.request(merge, { timeoutMs: 60_000 }).then(
       () => 'ok',
@@ -114,7 +120,13 @@ test('a request that was given up before it left is taken out of the queue', asy
   const [left, right] = await ends()
   setPaused(right, true)
   const channel = channelOn(left, { maxInFlight: 100, maxQueuedBytes: 8 * MIB })
-  const merge: Request = { type: 'merge', range: 1, key: Uint8Array.of(1), state: new Uint8Array(3 * MIB) }
+  const merge: Request = {
+    type: 'merge',
+    range: 1,
+    key: Uint8Array.of(1),
+    state: new Uint8Array(3 * MIB),
+    standIn: false
+  }
   const first = failure(channel.request(merge, { timeoutMs: 150 }))
   const second = failure(channel.request(merge, { timeoutMs: 150 }))
   assert.match((await first).message, 'unknown')

@@ -180,7 +180,11 @@ test('a state of 16 MiB goes both ways, and small requests pass it', async () =>
   await a.network.request(b.peerId, readOf('warm'), ASK)
   const state = new Uint8Array(16 * 1024 * 1024)
   for (let i = 0; i < state.length; i += 997) state[i] = i
-  const large = a.network.request(b.peerId, { type: 'merge', range: 1, key: Uint8Array.of(1), state }, ASK)
+  const large = a.network.request(
+    b.peerId,
+    { type: 'merge', range: 1, key: Uint8Array.of(1), state, standIn: false },
+    ASK
+  )
   const small = a.network.request(b.peerId, readOf('small'), ASK).then(answer => {
     order += 's'
     return answer
@@ -191,7 +195,7 @@ test('a state of 16 MiB goes both ways, and small requests pass it', async () =>
   assert.is(order, 'sL', 'the small request arrived first')
   const over = new Uint8Array(64 * 1024 * 1024)
   const refused = failure(
-    a.network.request(b.peerId, { type: 'merge', range: 1, key: Uint8Array.of(1), state: over }, ASK)
+    a.network.request(b.peerId, { type: 'merge', range: 1, key: Uint8Array.of(1), state: over, standIn: false }, ASK)
   )
   assert.is((await refused).code, 'too-large')
 })

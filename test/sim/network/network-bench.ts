@@ -8,7 +8,7 @@ import { SimRandom } from '../../../src/sim/world/random.ts'
 import { World } from '../../../src/sim/world/world.ts'
 
 const CALM: LinkProfile = { minMs: 1, meanMs: 1, slowChance: 0, slowMs: 0, loss: 0, replay: 0 }
-export const read = (range: number): Request => ({ type: 'read', range, key: Uint8Array.of(1) })
+export const read = (range: number): Request => ({ type: 'read', range, key: Uint8Array.of(1), standIn: false })
 export const soon = { timeoutMs: 1000 }
 export const codeOf = (work: Promise<unknown>) =>
   work.then(

@@ -1,0 +1,88 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { HedgeBudget } from '../src/hedge-budget.ts'
+import { staggered } from '../src/staggered.ts'
+import { virtualTime } from './support/virtual-time.ts'
+
+const test = suite('staggered')
+
+/** What each candidate does, and after how many milliseconds. */
+type Play = Record<string, { afterMs: number; fails?: 'softly' | 'finally' }>
+
+async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY) {
+  const { world, clock, timers } = virtualTime()
+  const asked: string[] = []
+  const slow: string[] = []
+  let left = hedges
+  const outcome = await world.run(async () => {
+    const result = await staggered(
+      Object.keys(candidates),
+      async name => {
+        asked.push(`${name}@${clock.monotonicMs()}`)
+        const { afterMs, fails } = candidates[name]
+        await timers.sleep(afterMs)
+        if (fails) throw new Error(`${name} ${fails}`)
+        return name
+      },
+      {
+        timers,
+        delayMs: () => 100,
+        onSlow: name => {
+          slow.push(name)
+          return left-- > 0
+        },
+        isFinal: error => (error as Error).message.endsWith('finally')
+      }
+    ).catch((error: Error) => error.message)
+    return `${result}@${clock.monotonicMs()}`
+  })
+  return { outcome, asked, slow }
+}
+
+test('the next is asked when one fails, or is slow; the first answer counts', async () => {
+  assert.equal(await play({ a: { afterMs: 7 }, b: { afterMs: 1 } }), { outcome: 'a@7', asked: ['a@0'], slow: [] })
+  assert.equal(await play({ a: { afterMs: 7, fails: 'softly' }, b: { afterMs: 1 } }), {
+    outcome: 'b@8',
+    asked: ['a@0', 'b@7'],
+    slow: []
+  })
+  assert.equal(await play({ a: { afterMs: 1000 }, b: { afterMs: 1 } }), {
+    outcome: 'b@101',
+    asked: ['a@0', 'b@100'],
+    slow: ['a']
+  })
+  assert.equal((await play({ a: { afterMs: 150 }, b: { afterMs: 900 }, c: { afterMs: 900 } })).outcome, 'a@150')
+})
+
+test('one that fails while another is still at it brings nobody new before their time', async () => {
+  const { outcome, asked } = await play({ a: { afterMs: 140 }, b: { afterMs: 20, fails: 'softly' }, c: { afterMs: 1 } })
+  assert.equal([outcome, asked], ['a@140', ['a@0', 'b@100']])
+})
+
+test('without a hedge to spend it waits', async () => {
+  const { outcome, asked } = await play({ a: { afterMs: 500, fails: 'softly' }, b: { afterMs: 1 } }, 0)
+  assert.equal([outcome, asked], ['b@501', ['a@0', 'b@500']])
+})
+
+test('what is final ends it at once; what is not, when all have failed', async () => {
+  const final = await play({ a: { afterMs: 5, fails: 'finally' }, b: { afterMs: 1 } })
+  assert.equal([final.outcome, final.asked], ['a finally@5', ['a@0']])
+  const all = await play({ a: { afterMs: 500, fails: 'softly' }, b: { afterMs: 1, fails: 'softly' } })
+  assert.is(all.outcome, 'a softly@500')
+})
+
+test('one hedge for ten requests, and some more at once', () => {
+  const budget = new HedgeBudget()
+  let burst = 0
+  while (budget.spend()) burst++
+  assert.is(burst, 100)
+  let spent = 0
+  for (let i = 0; i < 1000; i++) {
+    budget.earn()
+    if (budget.spend()) spent++
+  }
+  assert.ok(spent >= 99 && spent <= 100, `${spent}`)
+  assert.is(budget.stats().spent, burst + spent)
+})
+
+test.run()
