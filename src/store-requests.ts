@@ -63,7 +63,14 @@ export class StoreRequests implements Omit<Store, 'close'> {
   }
 
   async delete(key: Bytes, options: DeleteOptions = {}): Promise<PutResult> {
-    return this.#write(key, undefined, undefined, options)
+    if (options.context !== undefined && options.context !== '') return this.#write(key, undefined, undefined, options)
+    // Read here, and once: a try that a slow node gets to late must not delete what was put since.
+    const { clock, timeoutMs: defaultMs } = this.#parts
+    const { timeoutMs = defaultMs, signal } = options
+    const endMs = clock.monotonicMs() + timeoutMs
+    const { context } = await this.get(key, { timeoutMs, signal })
+    const leftMs = Math.max(1, endMs - clock.monotonicMs())
+    return this.#write(key, undefined, undefined, { ...options, context, timeoutMs: leftMs })
   }
 
   update(key: Bytes, merge: (values: Uint8Array[]) => Bytes | undefined, options?: UpdateOptions): Promise<PutResult> {

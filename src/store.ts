@@ -28,7 +28,7 @@ export interface PutOptions extends OperationOptions {
   ttlMs?: number
 }
 export interface DeleteOptions extends OperationOptions {
-  /** Without it, the coordinator reads first and deletes what it read. */
+  /** Without it, the key is read first and what was read is deleted. */
   context?: string
   w?: Level
 }
@@ -57,7 +57,7 @@ export interface GetResult {
   values: Uint8Array[]
   /** To hand to the `put` or `delete` that replaces what was read. */
   context: string
-  /** Replicas that answered. */
+  /** Members of the preference list that answered; those that stand in for them are not counted. */
   replies: number
   siblings: Sibling[]
 }

@@ -163,7 +163,7 @@ class QuorumRead {
   }
 
   #result(): ReadResult {
-    return { state: this.#merged(), replies: this.#quorum.answers }
+    return { state: this.#merged(), replies: this.#members.filter(member => this.#states.has(member)).length }
   }
 
   /** Read repair: every replica that answered with less than the merge of all gets the merge. */

@@ -138,6 +138,7 @@ export class SimClient {
       record.outcome = 'acked'
       record.acks = result.acks
       record.sloppy = result.sloppy
+      record.readReplies = trip.replies()
       record.dot = result.dot
       record.via = trip.answeredBy()
       if (covers === 'unknown') this.#seen.delete(key)
@@ -168,17 +169,18 @@ export class SimClient {
   }
 
   /** The store for one operation: asks the given node first, and tells who answered. */
-  #trip(first: number): { store: StoreRequests; answeredBy: () => string | undefined } {
+  #trip(first: number): { store: StoreRequests; answeredBy: () => string | undefined; replies: () => number } {
     const { q, timeoutMs } = this.#init
     const { clock, timers } = this.#process
     let answeredBy: string | undefined
+    let replies = 0
     const store = new StoreRequests({
       clock,
       random: this.#random,
       q: () => q,
       timeoutMs,
-      send: (request, options) =>
-        askInTurn(
+      send: async (request, options) => {
+        const answer = await askInTurn(
           {
             clock,
             timers,
@@ -191,8 +193,11 @@ export class SimClient {
           },
           options
         )
+        if (answer.type === 'got') replies = answer.replies
+        return answer
+      }
     })
-    return { store, answeredBy: () => answeredBy }
+    return { store, answeredBy: () => answeredBy, replies: () => replies }
   }
 
   /** The node given first, then the others. */

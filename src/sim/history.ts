@@ -7,7 +7,7 @@ export interface WriteRecord {
   value: string | undefined
   key: string
   client: number
-  /** Ids of the writes whose values the context that it was sent with covers; `unknown`: the coordinator read first. */
+  /** Ids of the writes whose values the context that it was sent with covers; `unknown`: the key was read first, and what was there deleted. */
   covers: number[] | 'unknown'
   startMs: number
   endMs: number | undefined
@@ -15,6 +15,8 @@ export interface WriteRecord {
   outcome: 'pending' | 'acked' | 'unknown'
   /** Replicas that had it when it was acknowledged. */
   acks: number
+  /** Of a delete without a context: list members that answered when it read what to delete. */
+  readReplies: number
   sloppy: boolean
   dot: string | undefined
   /** Virtual milliseconds. */
@@ -56,6 +58,7 @@ export class History {
       endMs: undefined,
       outcome: 'pending',
       acks: 0,
+      readReplies: 0,
       sloppy: false,
       dot: undefined,
       via: undefined,

@@ -19,7 +19,7 @@ const LOOK_EVERY_MS = 500
 const QUIET_ROUNDS = 5
 const PRESENT: MemberStatus[] = ['joining', 'up']
 /** What `stats` says once nothing moves any more; the question itself is in flight. */
-const AT_REST = { copiesSyncing: 0, copiesFrozen: 0, rangesAskedFor: 0, transfers: 0, inFlight: 1 }
+const AT_REST = { copiesSyncing: 0, copiesFrozen: 0, rangesAskedFor: 0, transfers: 0, inFlight: 1, hintRanges: 0 }
 
 type Replica = KeyFindings['replicas'][number]
 

@@ -114,7 +114,7 @@ function tellWrite(write: WriteRecord): string {
   const until = expiresAtMs === undefined ? '' : `, until ${clock(expiresAtMs).trim()}`
   const seen =
     covers === 'unknown'
-      ? 'without a context: the coordinator reads'
+      ? 'without a context: what a read finds'
       : `having seen ${covers.length === 0 ? 'nothing' : named(covers)}`
   const through = via === undefined ? '' : ` through ${via}`
   const result =

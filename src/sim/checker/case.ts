@@ -58,6 +58,11 @@ export class Case {
     return r + w > n && outcome === 'acked' && !sloppy && acks >= w
   }
 
+  /** A delete without a context that read, with a quorum, what it deletes. */
+  isQuorumDelete(write: WriteRecord): boolean {
+    return this.isQuorumWrite(write) && write.readReplies >= this.plan.params.r
+  }
+
   isQuorumRead({ outcome, replies }: ReadRecord): boolean {
     return outcome === 'answered' && replies >= this.plan.params.r
   }

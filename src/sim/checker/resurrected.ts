@@ -29,7 +29,7 @@ function inTheEnd(run: Case, key: KeyCase): Breach[] {
   const replaced = key.replaced(
     counts,
     (blind, write) =>
-      run.isQuorumWrite(blind) &&
+      run.isQuorumDelete(blind) &&
       run.isQuorumWrite(write) &&
       write.endMs! <= blind.startMs &&
       run.losses.by(blind.endMs!) === 'nothing' &&

@@ -37,7 +37,7 @@ export function showingReplaced(run: Case, key: KeyCase, moving: boolean): Breac
   const replaced = key.replaced(
     write => (run.isQuorumWrite(write) ? write.endMs : undefined),
     (blind, write) =>
-      run.isQuorumWrite(blind) &&
+      run.isQuorumDelete(blind) &&
       run.isQuorumWrite(write) &&
       write.endMs! <= blind.startMs &&
       run.losses.by(blind.endMs!) === 'nothing'

@@ -64,7 +64,7 @@ export type OperationKind =
   | 'blind-put'
   /** With what the client last saw; reads first if it has seen nothing. */
   | 'delete'
-  /** Without a context: the coordinator reads. */
+  /** Without a context: what a read finds. */
   | 'blind-delete'
   /** Read, merge, write back. */
   | 'update'
