@@ -59,7 +59,7 @@ export interface NodeSettings {
   reconcileIntervalMs: number
   /** A mirror, a prepared copy or an ask that nobody renews ends after this long. */
   leaseMs: number
-  /** Requests that this node works on at once; more are answered `overloaded`. */
+  /** Operations of clients that this node works on at once; more are answered `overloaded`. */
   maxInFlight: number
   /** Bytes of recently used records kept in memory, over all ranges. */
   cacheBytes: number
@@ -82,7 +82,7 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   antiEntropyIntervalMs: 60_000,
   reconcileIntervalMs: 1000,
   leaseMs: 30_000,
-  maxInFlight: 4096,
+  maxInFlight: 512,
   cacheBytes: 32 * 1024 * 1024,
   compactBytes: 1024 * 1024,
   hintBytes: 1024 * 1024,

@@ -3,13 +3,13 @@
  * gives it the real ports, the simulator fake ones; the code in between is the same.
  */
 import { Background } from './background.ts'
-import type { Claim } from './claim.ts'
 import type { ClusterParams, NodeSettings } from './config.ts'
 import { Coordinator } from './coordinator/coordinator.ts'
 import { Peers } from './coordinator/peers.ts'
 import { Dispatch } from './dispatch.ts'
 import type { CoterieError } from './errors.ts'
 import { Info } from './info.ts'
+import { LoopLag } from './loop-lag.ts'
 import type { MemberRecord } from './membership/member-record.ts'
 import { Membership } from './membership/membership.ts'
 import type { Answer, Request } from './messages.ts'
@@ -26,6 +26,7 @@ import { Transfers } from './repair/transfers.ts'
 import { CopyTable } from './replica/copy-table.ts'
 import { Replicas } from './replica/replicas.ts'
 import { StandIns } from './replica/stand-ins.ts'
+import { RingFacts } from './ring-facts.ts'
 import { RangeStore } from './storage/range-store.ts'
 import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
@@ -63,7 +64,6 @@ export class Core {
   readonly #zones: Zones
   readonly #storage: RangeStore
   readonly #copies: CopyTable
-  readonly #peers: Peers
   readonly #replicas: Replicas
   readonly #standIns: StandIns
   readonly #hints: HintDelivery
@@ -74,6 +74,8 @@ export class Core {
   readonly #thief: Thief
   readonly #antiEntropy: AntiEntropy
   readonly #dispatch: Dispatch
+  readonly #lag: LoopLag
+  readonly #facts: RingFacts
   readonly #unsubscribes: (() => void)[] = []
   #timer: Timer | undefined
   #tickSoon = false
@@ -92,7 +94,7 @@ export class Core {
       addresses: init.addresses,
       seeds: init.seeds,
       onConflict: init.onFatal,
-      onOvertaken: remembered => this.#onOvertaken(remembered.claims)
+      onOvertaken: remembered => this.#facts.overtaken(remembered.claims)
     })
     this.#zones = new Zones(ports, { dir })
     this.topology = new Topology(ports, {
@@ -118,13 +120,13 @@ export class Core {
       compactBytes: settings.compactBytes,
       hintBytes: settings.hintBytes
     })
-    const peers = (this.#peers = new Peers(
+    const peers = new Peers(
       { network: ports.network, clock: ports.clock, health: this.membership },
       {
         local: (request, options) => this.#dispatch.step(request, this.#self, options),
         hedgeDelayMs: settings.hedgeDelayMs
       }
-    ))
+    )
     const transfers = new Transfers()
     const parts = {
       ...ports,
@@ -142,6 +144,7 @@ export class Core {
     this.#mirrors = new Mirrors(parts, { leaseMs })
     this.#replicas.mirror = (range, key, state, except) => this.#mirrors.send(range, key, state, except)
     this.#prepared = new PreparedCopies(parts, { leaseMs })
+    this.#facts = new RingFacts({ ...parts, prepared: this.#prepared }, { timeoutMs: settings.requestTimeoutMs })
     this.#keeper = new CopyKeeper({ ...parts, prepared: this.#prepared })
     this.#handover = new Handover(
       {
@@ -176,7 +179,11 @@ export class Core {
       antiEntropy: this.#antiEntropy,
       inFlight: () => this.#dispatch.inFlight
     })
-    this.#dispatch = new Dispatch({ ...parts, ...moving, coordinator, info, self: ports.signer.peerId }, settings)
+    this.#lag = new LoopLag(ports)
+    this.#dispatch = new Dispatch(
+      { ...parts, ...moving, coordinator, info, lag: this.#lag, self: ports.signer.peerId },
+      settings
+    )
     this.store = new StoreRequests({
       clock: ports.clock,
       random: ports.random,
@@ -216,6 +223,7 @@ export class Core {
     if (this.#init.founder && !this.topology.complete && !lived) await this.#found()
     this.#subscribe()
     this.#publish()
+    this.#lag.start()
     network.handleRequests((request, from, options) => this.#dispatch.handle(request, from, options))
     network.handleStreams('sync', stream =>
       answerCompare(
@@ -238,6 +246,7 @@ export class Core {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#timer?.cancel()
+    this.#lag.stop()
     for (const unsubscribe of this.#unsubscribes) unsubscribe()
     await this.#dispatch.close()
     await this.#background.stop(STOP_MS)
@@ -299,31 +308,8 @@ export class Core {
   }
 
   #onRecord(record: MemberRecord): void {
-    this.#background.run('taking in ring facts', this.#learn(record))
+    this.#facts.takeIn(record)
     if (this.#zones.learn(record.peerId, record.zone)) this.topology.invalidate()
-  }
-
-  /** Omission releases nothing (design §6): an owner that leaves out what it owns has lost it, and hears it from us. */
-  async #learn({ peerId, claims }: MemberRecord): Promise<void> {
-    await this.topology.apply(claims)
-    const said = new Set(claims.map(({ range }) => range))
-    const forgotten = this.topology.claims().filter(({ range, owner }) => owner === peerId && !said.has(range))
-    if (forgotten.length === 0) return
-    await this.#peers.call(
-      peerId,
-      { type: 'claims', claims: forgotten },
-      { timeoutMs: this.#init.settings.requestTimeoutMs }
-    )
-  }
-
-  /** The cluster remembers more than this directory does: nothing here is taken as complete until compared. */
-  #onOvertaken(claims: Claim[]): void {
-    const synced = this.#copies.withStatus('synced')
-    this.#prepared.overtaken()
-    // A wiped owner resumes what it owned, with copies that are syncing: nobody else can tell it of ranges never granted.
-    this.#background.run('taking back its own ring facts', this.topology.apply(claims))
-    this.#replicas.renameActors(synced)
-    this.#background.run('marking all copies as syncing', this.#copies.set(synced, 'syncing'))
   }
 
   #schedule(): void {

@@ -5,6 +5,7 @@
 import type { Coordinator } from './coordinator/coordinator.ts'
 import { CoterieError, isCoterieError } from './errors.ts'
 import type { Info } from './info.ts'
+import type { LoopLag } from './loop-lag.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Clock, RequestOptions } from './ports.ts'
 import type { CopyKeeper } from './repair/copy-keeper.ts'
@@ -28,6 +29,7 @@ export interface DispatchParts {
   prepared: PreparedCopies
   handover: Handover
   info: Info
+  lag: LoopLag
   self: string
 }
 
@@ -36,11 +38,18 @@ const RATE_WEIGHT = 0.1
 /** The position of the last key of a page. */
 const CURSOR_BYTES = 8
 const CLIENT_REQUESTS: Request['type'][] = ['get', 'put', 'keys', 'info']
+/** Whole operations: each makes this node ask several others. */
+const OPERATIONS: Request['type'][] = ['get', 'put', 'keys']
+/** Whoever may have waited this long has most likely asked another node meanwhile. */
+const MAX_BEHIND_MS = 400
+/** Steps of other nodes' operations are small, and to refuse one wastes all that was done for it: as many more are taken. */
+const STEPS_PER_OPERATION = 8
 
 export class Dispatch {
   readonly #parts: DispatchParts
   readonly #maxInFlight: number
   #inFlight = 0
+  #operations = 0
   #ops = 0
   #opsPerSecond = 0
   #measuredMs: number
@@ -72,15 +81,13 @@ export class Dispatch {
 
   async handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
     if (this.#closing) throw new CoterieError('closed', 'this node is stopping; ask another')
-    if (this.#inFlight >= this.#maxInFlight)
-      throw new CoterieError(
-        'overloaded',
-        `this node works on ${this.#inFlight} requests already; try again in a moment`
-      )
+    const isOperation = OPERATIONS.includes(request.type)
+    this.#mustHaveTime(isOperation, options)
     if (from.role === 'client' && !CLIENT_REQUESTS.includes(request.type))
       throw new CoterieError('refused', `"${request.type}" is for members of the cluster, not for clients`)
     this.#inFlight++
     this.#ops++
+    if (isOperation) this.#operations++
     try {
       return await this.#handle(request, from, options)
     } catch (error) {
@@ -90,8 +97,23 @@ export class Dispatch {
       throw error
     } finally {
       this.#inFlight--
+      if (isOperation) this.#operations--
       if (this.#inFlight === 0) this.#idle()
     }
+  }
+
+  /**
+   * Too many at once, or too late already: refused at once, which costs little, rather than done for nobody (failures 24,
+   * 33). What was tried elsewhere meanwhile must not be done here after all.
+   */
+  #mustHaveTime(isOperation: boolean, { timeoutMs }: RequestOptions): void {
+    const { lag } = this.#parts
+    const many = isOperation ? this.#operations : this.#inFlight
+    if (many >= this.#maxInFlight * (isOperation ? 1 : STEPS_PER_OPERATION))
+      throw new CoterieError('overloaded', `this node works on ${many} requests already; try again in a moment`)
+    const behindMs = isOperation ? lag.behindMs : 0
+    if (behindMs >= timeoutMs || behindMs > MAX_BEHIND_MS)
+      throw new CoterieError('overloaded', `this node is ${Math.round(behindMs)} ms behind; try again in a moment`)
   }
 
   /** A step of an operation that was taken in already: it counts against no bound, and goes on while the node closes. */

@@ -12,13 +12,15 @@ export interface StaggerOptions<T> {
   onSlow: (candidate: T) => boolean
   /** Nobody else would do better: this error ends it all. */
   isFinal: (error: unknown) => boolean
+  /** False: after this failure nobody else is asked who has not been. */
+  mayGoOn?: (error: unknown) => boolean
 }
 
 /** Rejects with what was final, or with the last error once all have failed. `candidates`: at least one, best first. */
 export function staggered<T, R>(
   candidates: readonly T[],
   ask: (candidate: T) => Promise<R>,
-  { timers, delayMs, onSlow, isFinal }: StaggerOptions<T>
+  { timers, delayMs, onSlow, isFinal, mayGoOn = () => true }: StaggerOptions<T>
 ): Promise<R> {
   return new Promise((resolve, reject) => {
     let asked = 0
@@ -41,7 +43,10 @@ export function staggered<T, R>(
         error => {
           failed++
           if (isFinal(error) || failed === candidates.length) settle(() => reject(error))
-          else if (failed === asked) next()
+          else if (failed === asked) {
+            if (mayGoOn(error)) next()
+            else settle(() => reject(error))
+          }
         }
       )
     }

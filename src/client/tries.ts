@@ -1,6 +1,8 @@
 /**
  * How a client gets one request answered: it asks the best node, the next when that one fails or is late, and all of them
- * again after a pause. A write keeps its id, so asking twice mints nothing twice (failures 10).
+ * again after a pause. A write keeps its id, so asking twice mints nothing twice (failures 10). What is late, or refused
+ * because a node has too much to do, is tried again within a budget only: else tries would keep an overload alive that began with
+ * something else (Bronson et al., Metastable Failures in Distributed Systems, HotOS 2021).
  */
 import { CoterieError, isCoterieError } from '../errors.ts'
 import type { HedgeBudget } from '../hedge-budget.ts'
@@ -8,13 +10,12 @@ import type { Answer } from '../messages.ts'
 import type { Clock, RequestOptions, Timers } from '../ports.ts'
 import { staggered } from '../staggered.ts'
 
-/** A node that is asked gets this share of the time that is left, and no more than this, so that another one still has some. */
-const TRY_SHARE = 0.5
-const TRY_MS = 1000
 /** A node that has not answered by then is late; longer than the node itself waits for a late replica. */
 const LATE_MS = 150
 /** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
 const PAUSES_MS = [100, 300]
+/** Those of them that say that the cluster has too much to do already: only as many are tried again as hedges reach. */
+const BUSY_CODES = ['timeout', 'overloaded'] as const
 /** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
 const RETRY_CODES = [
   'not-available',
@@ -45,13 +46,13 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
   const leftMs = () => endMs - clock.monotonicMs()
   let worst: CoterieError | undefined
   hedges.earn()
+  const mayGoOn = (error: unknown) => !isCoterieError(error, ...BUSY_CODES) || hedges.spend()
+  const ask = (peerId: string) => {
+    const left = leftMs()
+    if (left <= 0) throw worst ?? late(options.timeoutMs)
+    return askOne(parts, peerId, { timeoutMs: left, signal: options.signal })
+  }
   for (const pauseMs of [...PAUSES_MS, undefined]) {
-    const ask = (peerId: string) => {
-      const left = leftMs()
-      if (left <= 0) throw worst ?? late(options.timeoutMs)
-      const timeoutMs = Math.max(1, Math.min(left * TRY_SHARE, pauseMs === undefined ? left : TRY_MS))
-      return askOne(parts, peerId, { timeoutMs, signal: options.signal })
-    }
     const peers = order()
     try {
       if (peers.length === 0) break
@@ -67,10 +68,12 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
           // What a node says of its replicas tells more than that another node is silent.
           if (worst?.code !== 'not-available') worst = error
           return false
-        }
+        },
+        mayGoOn
       })
     } catch (error) {
       if (!isCoterieError(error, ...RETRY_CODES)) throw error
+      if (!mayGoOn(error)) break
     }
     if (pauseMs === undefined || leftMs() <= pauseMs) break
     await timers.sleep(pauseMs, options.signal)

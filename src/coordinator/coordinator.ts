@@ -183,7 +183,8 @@ export class Coordinator {
     const parts = {
       ...this.#parts,
       fallbacks: (of: number) => this.#fallbacks(of),
-      standInDelayMs: this.#settings.hedgeDelayMs
+      standInDelayMs: this.#settings.hedgeDelayMs,
+      hedges: this.#hedges
     }
     const target = { range, key: request.key, needed }
     const copy = asStandIn ? standIns : replicas

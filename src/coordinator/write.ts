@@ -5,6 +5,7 @@
  */
 import type { Background } from '../background.ts'
 import { CoterieError } from '../errors.ts'
+import type { HedgeBudget } from '../hedge-budget.ts'
 import type { Timers } from '../ports.ts'
 import type { WriteIntent, Written } from '../replica/replicas.ts'
 import { type Deadline, withinDeadline } from './deadline.ts'
@@ -16,8 +17,9 @@ export interface WriteParts extends ReplicaParts {
   background: Background
   /** Who may stand in for members of a range's list, best first, this node included. */
   fallbacks: (range: number) => string[]
-  /** After this long without W acks, members that have not answered are stood in for. */
+  /** After this long without W acks, members that have not answered are stood in for, as far as hedges reach. */
   standInDelayMs: number
+  hedges: HedgeBudget
 }
 
 export interface WriteTarget {
@@ -84,9 +86,11 @@ class Replication {
 
   run(): Promise<{ acks: number; sloppy: boolean }> {
     return new Promise((resolve, reject) => {
-      const { timers, standInDelayMs } = this.#parts
+      const { timers, standInDelayMs, hedges } = this.#parts
+      hedges.earn()
       const timer = timers.after(standInDelayMs, () => {
-        this.#slow = true
+        // Else one that is overloaded would make more work for all the others.
+        this.#slow = hedges.spend()
         this.#fill()
       })
       this.#judge = () => {

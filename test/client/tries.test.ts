@@ -22,7 +22,7 @@ interface Try {
 /** Nodes by name, asked in the order of the table; the outcome, when it came, and every try. */
 async function ask(
   nodes: Record<string, Behaviour>,
-  options: { timeoutMs?: number; abortAtMs?: number; order?: () => string[] } = {}
+  options: { timeoutMs?: number; abortAtMs?: number; order?: () => string[]; hedges?: HedgeBudget } = {}
 ) {
   const { world, clock, timers } = virtualTime()
   const tries: Try[] = []
@@ -37,7 +37,7 @@ async function ask(
       {
         clock,
         timers,
-        hedges: new HedgeBudget(),
+        hedges: options.hedges ?? new HedgeBudget(),
         order: options.order ?? (() => Object.keys(nodes)),
         ask: async (peerId, { timeoutMs, signal }) => {
           tries.push({ atMs: clock.monotonicMs(), peerId, timeoutMs })
@@ -102,32 +102,45 @@ test('a node that does not hold the range is passed over, and counts as such', a
   assert.equal(told, ['a 0', 'a wrong-node', 'b 0'])
 })
 
-test('a silent node is late after 150 ms, and another is asked; it gets a second of ten, or half of what is left', async () => {
+test('a silent node is late after 150 ms, and another is asked; each has all the time that is left', async () => {
   const long = await ask({ a: { silent: true }, b: { answer: OK } })
   assert.equal(long.tries, [
-    { atMs: 0, peerId: 'a', timeoutMs: 1000 },
-    { atMs: 150, peerId: 'b', timeoutMs: 1000 }
+    { atMs: 0, peerId: 'a', timeoutMs: 10_000 },
+    { atMs: 150, peerId: 'b', timeoutMs: 9850 }
   ])
   assert.equal(long.told, ['a late', 'b 0'])
   const short = await ask({ a: { silent: true }, b: { silent: true }, c: { answer: OK } }, { timeoutMs: 1200 })
   assert.equal(
     short.tries.map(({ timeoutMs }) => timeoutMs),
-    [600, 525, 450]
+    [1200, 1050, 900]
   )
 })
 
-test('all are asked again after pauses of 100 and 300 ms; in the last round each may take half of what is left', async () => {
-  const { outcome, tries, endMs } = await ask({ a: { code: 'unreachable' }, b: { silent: true } }, { timeoutMs: 9000 })
+test('all are asked again after pauses of 100 and 300 ms; who is silent has all the time', async () => {
+  const { outcome, tries, endMs } = await ask(
+    { a: { code: 'unreachable' }, b: { code: 'closed' } },
+    { timeoutMs: 9000 }
+  )
   assert.ok(isCoterieError(outcome, 'not-available'))
-  assert.equal(tries, [
-    { atMs: 0, peerId: 'a', timeoutMs: 1000 },
-    { atMs: 0, peerId: 'b', timeoutMs: 1000 },
-    { atMs: 1100, peerId: 'a', timeoutMs: 1000 },
-    { atMs: 1100, peerId: 'b', timeoutMs: 1000 },
-    { atMs: 2400, peerId: 'a', timeoutMs: 3300 },
-    { atMs: 2400, peerId: 'b', timeoutMs: 3300 }
-  ])
-  assert.is(endMs, 5700)
+  assert.equal(
+    tries.map(({ atMs, peerId }) => `${peerId} at ${atMs}`),
+    ['a at 0', 'b at 0', 'a at 100', 'b at 100', 'a at 400', 'b at 400']
+  )
+  assert.is(endMs, 400)
+  const silent = await ask({ a: { code: 'unreachable' }, b: { silent: true } }, { timeoutMs: 9000 })
+  assert.ok(isCoterieError(silent.outcome, 'not-available'))
+  assert.is(silent.endMs, 9000)
+})
+
+test('what is late or has too much to do is tried again within a budget only', async () => {
+  const hedges = new HedgeBudget()
+  const silent = { a: { silent: true }, b: { silent: true }, c: { silent: true } } as const
+  let asked = 0
+  for (let i = 0; i < 300; i++) asked += (await ask(silent, { timeoutMs: 1000, hedges })).tries.length
+  assert.ok(asked < 300 + 100 + 30 + 5, `${asked} tries of 300 requests`)
+  const busy = await ask({ a: { code: 'overloaded' }, b: { answer: OK } }, { hedges })
+  assert.ok(isCoterieError(busy.outcome, 'not-available'))
+  assert.is(busy.asked, 'a')
 })
 
 test('whom to ask is asked before each round: a ring learnt meanwhile counts', async () => {

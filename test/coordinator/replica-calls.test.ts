@@ -8,6 +8,7 @@ import type { Peers } from '../../src/coordinator/peers.ts'
 import { readReplica, StaleView } from '../../src/coordinator/replica-calls.ts'
 import { writeKey } from '../../src/coordinator/write.ts'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
+import { HedgeBudget } from '../../src/hedge-budget.ts'
 import type { Answer, Request } from '../../src/messages.ts'
 import { silentLog, systemClock, systemTimers } from '../../src/runtime.ts'
 import type { Topology } from '../../src/topology.ts'
@@ -98,7 +99,8 @@ async function write(parts: ReturnType<typeof world>, needed: number) {
     timers: systemTimers,
     background,
     fallbacks: () => parts.fallbacks,
-    standInDelayMs: 100
+    standInDelayMs: 100,
+    hedges: new HedgeBudget()
   }
   return writeKey(writing, replicas, target, intent('v'), deadline)
 }

@@ -1,0 +1,53 @@
+/** What member records say of the ring, taken in; and told to those who have forgotten it (design §6). */
+import type { Background } from './background.ts'
+import type { Claim } from './claim.ts'
+import type { Peers } from './coordinator/peers.ts'
+import type { MemberRecord } from './membership/member-record.ts'
+import type { PreparedCopies } from './repair/prepared-copies.ts'
+import type { CopyTable } from './replica/copy-table.ts'
+import type { Replicas } from './replica/replicas.ts'
+import type { Topology } from './topology.ts'
+
+export interface RingFactsParts {
+  background: Background
+  peers: Peers
+  topology: Topology
+  copies: CopyTable
+  replicas: Replicas
+  prepared: PreparedCopies
+}
+
+export class RingFacts {
+  readonly #parts: RingFactsParts
+  readonly #timeoutMs: number
+
+  constructor(parts: RingFactsParts, init: { timeoutMs: number }) {
+    this.#parts = parts
+    this.#timeoutMs = init.timeoutMs
+  }
+
+  takeIn(record: MemberRecord): void {
+    this.#parts.background.run('taking in ring facts', this.#learn(record))
+  }
+
+  /** The cluster remembers more than this directory does: nothing here is taken as complete until compared. */
+  overtaken(claims: Claim[]): void {
+    const { background, topology, copies, replicas, prepared } = this.#parts
+    const synced = copies.withStatus('synced')
+    prepared.overtaken()
+    // A wiped owner resumes what it owned, with copies that are syncing: nobody else can tell it of ranges never granted.
+    background.run('taking back its own ring facts', topology.apply(claims))
+    replicas.renameActors(synced)
+    background.run('marking all copies as syncing', copies.set(synced, 'syncing'))
+  }
+
+  /** Omission releases nothing (design §6): an owner that leaves out what it owns has lost it, and hears it from us. */
+  async #learn({ peerId, claims }: MemberRecord): Promise<void> {
+    const { topology, peers } = this.#parts
+    await topology.apply(claims)
+    const said = new Set(claims.map(({ range }) => range))
+    const forgotten = topology.claims().filter(({ range, owner }) => owner === peerId && !said.has(range))
+    if (forgotten.length === 0) return
+    await peers.call(peerId, { type: 'claims', claims: forgotten }, { timeoutMs: this.#timeoutMs })
+  }
+}
