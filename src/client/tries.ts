@@ -1,7 +1,7 @@
 /**
  * How a client gets one request answered: it asks the best node, the next when that one fails or is late, and all of them
  * again after a pause. A write keeps its id, so asking twice mints nothing twice (failures 10). What is late, or refused
- * because a node has too much to do, is tried again within a budget only: else tries would keep an overload alive that began with
+ * by all because they have too much to do, is tried again within a budget only: else tries would keep an overload alive that began with
  * something else (Bronson et al., Metastable Failures in Distributed Systems, HotOS 2021).
  */
 import { CoterieError, isCoterieError } from '../errors.ts'
@@ -14,8 +14,6 @@ import { staggered } from '../staggered.ts'
 const LATE_MS = 150
 /** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
 const PAUSES_MS = [100, 300]
-/** Those of them that say that the cluster has too much to do already: only as many are tried again as hedges reach. */
-const BUSY_CODES = ['timeout', 'overloaded'] as const
 /** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
 const RETRY_CODES = [
   'not-available',
@@ -46,7 +44,9 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
   const leftMs = () => endMs - clock.monotonicMs()
   let worst: CoterieError | undefined
   hedges.earn()
-  const mayGoOn = (error: unknown) => !isCoterieError(error, ...BUSY_CODES) || hedges.spend()
+  // A node that refuses has done nothing; one that has not answered may have done everything.
+  const mayAskNext = (error: unknown) => !isCoterieError(error, 'timeout') || hedges.spend()
+  const mayAskAgain = (error: unknown) => !isCoterieError(error, 'timeout', 'overloaded') || hedges.spend()
   const ask = (peerId: string) => {
     const left = leftMs()
     if (left <= 0) throw worst ?? late(options.timeoutMs)
@@ -69,11 +69,11 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
           if (worst?.code !== 'not-available') worst = error
           return false
         },
-        mayGoOn
+        mayGoOn: mayAskNext
       })
     } catch (error) {
       if (!isCoterieError(error, ...RETRY_CODES)) throw error
-      if (!mayGoOn(error)) break
+      if (!mayAskAgain(error)) break
     }
     if (pauseMs === undefined || leftMs() <= pauseMs) break
     await timers.sleep(pauseMs, options.signal)

@@ -74,7 +74,7 @@ export const FAULTS: Fault[] = [
   {
     name: 'disk full',
     async run(site, { pause }) {
-      site.disk.fill(0)
+      await site.disk.fillUp()
       await pause(FULL_MS)
       site.disk.makeRoom()
     }

@@ -19,7 +19,7 @@ import { figures, Load } from './load.ts'
 import { picture } from './picture.ts'
 import { type HostInit, NODES, Site } from './site.ts'
 
-const RATE = Number(process.env.RATE ?? 600)
+const RATE = Number(process.env.RATE ?? 150)
 const PICTURES = process.env.PICTURES
 const BEFORE_MS = 4000
 const AFTER_MS = 6000

@@ -116,6 +116,12 @@ export class RealDisk {
     }
   }
 
+  /** The same without holding up this process, and all of it. */
+  async fillUp(): Promise<void> {
+    const child = spawn('dd', ['if=/dev/zero', `of=${this.#ballast}`, 'bs=1M', 'conv=fsync'], { stdio: 'ignore' })
+    await once(child, 'exit')
+  }
+
   makeRoom(): void {
     rmSync(this.#ballast)
   }

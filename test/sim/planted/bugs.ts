@@ -5,8 +5,16 @@
 import type { Bug } from './bug.ts'
 import { DISK_BUGS } from './disk-bugs.ts'
 import { FOUND_BUGS } from './found-bugs.ts'
+import { HINT_BUGS } from './hint-bugs.ts'
 import { QUORUM_BUGS } from './quorum-bugs.ts'
 import { RING_BUGS } from './ring-bugs.ts'
 import { VERSION_BUGS } from './version-bugs.ts'
 
-export const BUGS: readonly Bug[] = [...DISK_BUGS, ...VERSION_BUGS, ...QUORUM_BUGS, ...RING_BUGS, ...FOUND_BUGS]
+export const BUGS: readonly Bug[] = [
+  ...DISK_BUGS,
+  ...VERSION_BUGS,
+  ...QUORUM_BUGS,
+  ...HINT_BUGS,
+  ...RING_BUGS,
+  ...FOUND_BUGS
+]
