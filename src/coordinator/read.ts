@@ -163,7 +163,8 @@ class QuorumRead {
   }
 
   #result(): ReadResult {
-    return { state: this.#merged(), replies: this.#members.filter(member => this.#states.has(member)).length }
+    const standIns = [...this.#states.keys()].filter(peer => !this.#members.includes(peer)).length
+    return { state: this.#merged(), replies: this.#quorum.answers - standIns }
   }
 
   /** Read repair: every replica that answered with less than the merge of all gets the merge. */

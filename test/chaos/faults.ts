@@ -1,4 +1,9 @@
 /** What is done to the cluster, one after another, and how it is undone. The victim is the last node but for what needs others. */
+import { randomBytes } from 'node:crypto'
+import { closeSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { Halves } from './halves.ts'
+import { deafen, hear } from './links.ts'
 import type { LoadInit } from './load.ts'
 import type { ChaosNode, Site } from './site.ts'
 
@@ -6,6 +11,8 @@ export interface Fault {
   name: string
   /** Resolves when the fault is over. */
   run(site: Site, tools: Tools): Promise<void>
+  /** Once all replicas are identical again: what was found, in words. */
+  check?(site: Site): Promise<string>
   load?: Omit<LoadInit, 'perSecond'>
 }
 
@@ -20,15 +27,9 @@ const PAUSE_MS = 15_000
 const CUT_MS = 10_000
 const STALL_MS = 10_000
 const FULL_MS = 10_000
+const DAMAGES_A_FILE = 3
 
 const victim = (site: Site): ChaosNode => site.nodes.at(-1)!
-
-/** From now on nothing that the other nodes send arrives at this one; what it sends leaves. */
-function deafen(site: Site, node: ChaosNode): void {
-  const others = site.nodes.filter(other => other !== node).map(({ host }) => host.address)
-  node.run('nft', 'add table ip chaos; add chain ip chaos in { type filter hook input priority 0; policy accept; }')
-  node.run('nft', `add rule ip chaos in ip saddr { ${others.join(', ')} } drop`)
-}
 
 export const FAULTS: Fault[] = [
   {
@@ -50,9 +51,9 @@ export const FAULTS: Fault[] = [
   {
     name: 'one-way partition',
     async run(site, { pause }) {
-      deafen(site, victim(site))
+      deafen(victim(site), site.nodes)
       await pause(CUT_MS)
-      victim(site).run('nft', 'delete table ip chaos')
+      hear(victim(site))
     }
   },
   {
@@ -97,5 +98,30 @@ export const FAULTS: Fault[] = [
       await pause(DOWN_MS)
       await Promise.all(dead.map(node => node.start()))
     }
-  }
+  },
+  {
+    name: 'ranges removed',
+    async run(site) {
+      await victim(site).end('SIGKILL')
+      rmSync(join(victim(site).dir, 'ranges'), { recursive: true })
+      await victim(site).start()
+    }
+  },
+  {
+    name: 'range files damaged',
+    async run(site) {
+      await victim(site).end('SIGKILL')
+      const dir = join(victim(site).dir, 'ranges')
+      for (const name of readdirSync(dir).filter(file => file.endsWith('.log'))) {
+        const path = join(dir, name)
+        const fd = openSync(path, 'r+')
+        for (let i = 0; i < DAMAGES_A_FILE; i++) {
+          writeSync(fd, randomBytes(16), 0, 16, Math.floor(Math.random() * statSync(path).size))
+        }
+        closeSync(fd)
+      }
+      await victim(site).start()
+    }
+  },
+  new Halves()
 ]

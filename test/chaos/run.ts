@@ -96,6 +96,7 @@ async function endure(site: Site, fault: Fault): Promise<{ row: Row; isGood: boo
   await site.identical(IDENTICAL_MS)
   const identicalS = (load.nowMs - endedMs) / 1000
   const lost = await load.lost(clients[0]!)
+  if (fault.check) console.error(`  ${await fault.check(site)}`)
   const measured = load.samples.filter(({ atMs }) => atMs >= WARM_MS)
   const { operations, failed, sloppy, p50, p99, p999, longestGapMs } = figures(measured)
   const reasons = new Map<string, number>()

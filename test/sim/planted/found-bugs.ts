@@ -57,7 +57,7 @@ export const FOUND_BUGS: readonly Bug[] = [
     isLost: true,
     what: 'each write that a full disk refuses has left the node under an actor of its own: contexts grow without bound',
     file: 'src/replica/replicas.ts',
-    find: 'if (this.#full) await appended',
+    find: 'if (this.#room.isFull) await appended',
     replace: '',
     scenarios: ['disk']
   },
