@@ -9,7 +9,7 @@ const test = suite('staggered')
 /** What each candidate does, and after how many milliseconds. */
 type Play = Record<string, { afterMs: number; fails?: 'softly' | 'finally' }>
 
-async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY) {
+async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patience?: number) {
   const { world, clock, timers } = virtualTime()
   const asked: string[] = []
   const slow: string[] = []
@@ -27,6 +27,7 @@ async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY) {
       {
         timers,
         delayMs: () => 100,
+        patience,
         onSlow: name => {
           slow.push(name)
           return left-- > 0
@@ -57,6 +58,11 @@ test('the next is asked when one fails, or is slow; the first answer counts', as
 test('one that fails while another is still at it brings nobody new before their time', async () => {
   const { outcome, asked } = await play({ a: { afterMs: 140 }, b: { afterMs: 20, fails: 'softly' }, c: { afterMs: 1 } })
   assert.equal([outcome, asked], ['a@140', ['a@0', 'b@100']])
+})
+
+test('without a hedge to spend it waits its patience out, if that has an end', async () => {
+  const { outcome, asked } = await play({ a: { afterMs: 5000 }, b: { afterMs: 1 } }, 0, 4)
+  assert.equal([outcome, asked], ['b@401', ['a@0', 'b@400']])
 })
 
 test('without a hedge to spend it waits', async () => {

@@ -12,6 +12,8 @@ import { staggered } from '../staggered.ts'
 
 /** A node that has not answered by then is late; longer than the node itself waits for a late replica. */
 const LATE_MS = 150
+/** After so many times that, another node is asked whether hedges reach or not: the one asked may be cut off from the others. */
+const PATIENCE = 6
 /** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
 const PAUSES_MS = [100, 300]
 /** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
@@ -59,6 +61,7 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
       return await staggered(peers, async peerId => ask(peerId), {
         timers,
         delayMs: () => LATE_MS,
+        patience: PATIENCE,
         onSlow: peerId => {
           parts.onTry?.(peerId, { lateMs: LATE_MS })
           return hedges.spend()

@@ -21,7 +21,7 @@ import type { Peers } from './peers.ts'
 import { answersNeeded } from './quorum.ts'
 import { type ReadResult, readKey } from './read.ts'
 import { StaleView } from './replica-calls.ts'
-import { writeKey } from './write.ts'
+import { PATIENCE, writeKey } from './write.ts'
 
 type Get = Extract<Request, { type: 'get' }>
 type Put = Extract<Request, { type: 'put' }>
@@ -241,6 +241,7 @@ export class Coordinator {
           peers.slow(peer)
           return this.#hedges.spend()
         },
+        patience: PATIENCE,
         isFinal: error => error instanceof StaleView || !isCoterieError(error, ...HAND_ON_CODES)
       })
     } catch (error) {

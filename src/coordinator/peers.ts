@@ -44,7 +44,8 @@ export class Peers {
   readonly #clock: Clock
   readonly #health: PeerHealth
   readonly #local: PeersInit['local']
-  readonly #hedgeDelayMs: number
+  /** What a hedge waits for at most. */
+  readonly hedgeDelayMs: number
   readonly #latency = new Map<string, Latency>()
 
   constructor(parts: { network: Network; clock: Clock; health: PeerHealth }, init: PeersInit) {
@@ -52,7 +53,7 @@ export class Peers {
     this.#clock = parts.clock
     this.#health = parts.health
     this.#local = init.local
-    this.#hedgeDelayMs = init.hedgeDelayMs
+    this.hedgeDelayMs = init.hedgeDelayMs
   }
 
   get self(): string {
@@ -89,13 +90,13 @@ export class Peers {
 
   /** An answer of this peer that takes longer than this, in milliseconds, is late: the 95th percentile so far. */
   usualMs(peerId: string): number {
-    const highMs = peerId === this.self ? MIN_HEDGE_MS : (this.#latency.get(peerId)?.highMs ?? this.#hedgeDelayMs)
-    return Math.min(this.#hedgeDelayMs, Math.max(MIN_HEDGE_MS, highMs))
+    const highMs = peerId === this.self ? MIN_HEDGE_MS : (this.#latency.get(peerId)?.highMs ?? this.hedgeDelayMs)
+    return Math.min(this.hedgeDelayMs, Math.max(MIN_HEDGE_MS, highMs))
   }
 
   /** An answer is late. Known before it arrives, so that the next request goes elsewhere. */
   slow(peerId: string): void {
-    if (peerId !== this.self) this.#learn(peerId, Math.max(this.usualMs(peerId), this.#hedgeDelayMs))
+    if (peerId !== this.self) this.#learn(peerId, Math.max(this.usualMs(peerId), this.hedgeDelayMs))
   }
 
   #expectedMs(peerId: string): number {

@@ -12,6 +12,7 @@ import { emptyState, type KeyState, merge, sameVersions } from '../version/key-s
 import { type Deadline, withinDeadline } from './deadline.ts'
 import { ReadQuorum } from './quorum.ts'
 import { mergeReplica, type ReplicaParts, readReplica, readStandIn, StaleView } from './replica-calls.ts'
+import { PATIENCE } from './write.ts'
 
 export interface ReadParts extends ReplicaParts {
   clock: Clock
@@ -71,12 +72,11 @@ class QuorumRead {
     this.#quorum = new ReadQuorum(target.needed, this.#order)
   }
 
-  /** Stand-ins go before members that cannot be reached where R members cannot. */
+  /** Stand-ins come last; but before members that cannot be reached, where R members cannot. */
   #inOrder(): string[] {
     const { peers, fallbacks } = this.#parts
     const members = peers.byHealth(this.#members)
     const reachable = members.filter(member => peers.isReachable(member))
-    if (reachable.length === members.length) return members
     const standIns = fallbacks(this.#target.range).slice(0, MAX_STAND_INS * members.length)
     const away = members.slice(reachable.length)
     return reachable.length < this.#target.needed
@@ -86,7 +86,9 @@ class QuorumRead {
 
   run(): Promise<ReadResult> {
     return new Promise((resolve, reject) => {
-      const { timers, peers, hedges } = this.#parts
+      const { clock, timers, peers, hedges } = this.#parts
+      const sinceMs = clock.monotonicMs()
+      const patienceMs = PATIENCE * peers.hedgeDelayMs
       let done = false
       const finish = (settle: () => void) => {
         done = true
@@ -126,7 +128,8 @@ class QuorumRead {
           for (const member of this.#order.slice(0, this.#asked)) {
             if (!this.#heard.has(member)) peers.slow(member)
           }
-          if (this.#asked < this.#order.length && hedges.spend()) ask(1)
+          const waitedMs = clock.monotonicMs() - sinceMs
+          if (this.#asked < this.#order.length && (hedges.spend() || waitedMs >= patienceMs)) ask(1)
           hedge = arm()
         })
       hedges.earn()

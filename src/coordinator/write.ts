@@ -12,6 +12,12 @@ import { type Deadline, withinDeadline } from './deadline.ts'
 import { WriteQuorum } from './quorum.ts'
 import { mergeReplica, mergeStandIn, type ReplicaParts, StaleView } from './replica-calls.ts'
 
+/**
+ * Hedges are bounded, and an operation must not fail for that: after so many times the delay of a hedge, who is late is
+ * passed over in any case.
+ */
+export const PATIENCE = 4
+
 export interface WriteParts extends ReplicaParts {
   timers: Timers
   background: Background
@@ -65,9 +71,9 @@ class Replication {
   readonly #sent = new Set<string>()
   /** Members that seemed out of reach when the write began. */
   readonly #away = new Set<string>()
-  /** Nodes asked to stand in that have not failed; and how many of them have not answered. */
-  #standIns = 0
-  #standInsOpen = 0
+  /** Nodes that stand in, or are about to; and those asked that have not answered. */
+  readonly #standIns = new Set<string>()
+  readonly #open = new Set<string>()
   readonly #needed: number
   /** Who may still be asked to stand in; undefined: not needed so far. */
   #fallbacks: string[] | undefined
@@ -88,10 +94,17 @@ class Replication {
     return new Promise((resolve, reject) => {
       const { timers, standInDelayMs, hedges } = this.#parts
       hedges.earn()
-      const timer = timers.after(standInDelayMs, () => {
-        // Else one that is overloaded would make more work for all the others.
-        this.#slow = hedges.spend()
+      const passOver = () => {
+        this.#slow = true
+        // Those that stand in may be cut off as well.
+        for (const peer of this.#open) this.#standIns.delete(peer)
         this.#fill()
+        if (this.#deadline.remainingMs > 0) timer = timers.after(standInDelayMs * PATIENCE, passOver)
+      }
+      let timer = timers.after(standInDelayMs, () => {
+        // Else one that is overloaded would make more work for all the others.
+        if (hedges.spend()) passOver()
+        else timer = timers.after(standInDelayMs * (PATIENCE - 1), passOver)
       })
       this.#judge = () => {
         const { verdict, acks, isSloppy } = this.#quorum
@@ -147,7 +160,7 @@ class Replication {
         !this.#quorum.hasAcked(member) &&
         (this.#quorum.hasFailed(member) || this.#away.has(member) || (this.#slow && isWaiting))
     )
-    while (this.#standIns < missing.length) {
+    while (this.#standIns.size < missing.length) {
       this.#fallbacks ??= this.#mayStandIn()
       const next = this.#fallbacks.shift()
       if (next === undefined) return
@@ -162,13 +175,13 @@ class Replication {
   /** Nodes that may yet hold it beside the members. */
   #spares(): number {
     this.#fallbacks ??= this.#mayStandIn()
-    return this.#fallbacks.length + this.#standInsOpen
+    return this.#fallbacks.length + this.#open.size
   }
 
   #standIn(peer: string): void {
     this.#sent.add(peer)
-    this.#standIns++
-    this.#standInsOpen++
+    this.#standIns.add(peer)
+    this.#open.add(peer)
     this.#parts.background.run('standing in for a replica', this.#sendToStandIn(peer))
   }
 
@@ -183,9 +196,9 @@ class Replication {
       this.#quorum.standIn(peer)
     } catch (error) {
       this.#lastError = error
-      this.#standIns--
+      this.#standIns.delete(peer)
     }
-    this.#standInsOpen--
+    this.#open.delete(peer)
     this.#judge()
     this.#fill()
   }

@@ -136,7 +136,7 @@ test('what is late or has too much to do is tried again within a budget only', a
   const hedges = new HedgeBudget()
   const silent = { a: { silent: true }, b: { silent: true }, c: { silent: true } } as const
   let asked = 0
-  for (let i = 0; i < 300; i++) asked += (await ask(silent, { timeoutMs: 1000, hedges })).tries.length
+  for (let i = 0; i < 300; i++) asked += (await ask(silent, { timeoutMs: 800, hedges })).tries.length
   assert.ok(asked < 300 + 100 + 30 + 5, `${asked} tries of 300 requests`)
   while (hedges.spend());
   const one = await ask({ a: { code: 'overloaded' }, b: { answer: OK } }, { hedges })
