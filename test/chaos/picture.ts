@@ -52,6 +52,7 @@ export function picture(title: string, samples: Sample[], { fromMs, toMs, beganM
     s => `<text x="${x(fromMs + s * 1000)}" y="${HEIGHT - 10}" text-anchor="middle">${s} s</text>`
   )
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11">
+<title>${title}</title>
 <rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>
 <rect x="${x(beganMs)}" y="${TOP}" width="${x(endedMs) - x(beganMs)}" height="${HEIGHT - TOP - BOTTOM}" fill="#fde9d9"/>
 <text x="${LEFT}" y="18" font-size="13">${title}: median and slowest of each ${SLICE_MS} ms; shaded: the fault; dashed: ${TARGET_MS} ms</text>
