@@ -53,7 +53,7 @@ test('a delete, a coordinator that reads, and replicas that differ', () => {
     reads[1].error = 'not-available: too few'
   })
   const story = storyOf(account)
-  assert.ok(story.some(line => line.includes('client 1 deletes k0 (w1), without a context: the coordinator reads')))
+  assert.ok(story.some(line => line.includes('client 1 deletes k0 (w1), without a context: what a read finds')))
   assert.ok(story.includes('  replicas n0, n1: no value'))
   assert.ok(story.includes('  replica n2: w0 (syncing)'))
   assert.ok(story.includes('  read through n1: not-available: too few'))

@@ -139,7 +139,14 @@ export class Account {
       { key: 'k0', client: 0, covers: [], startMs: at, expiresAtMs: undefined },
       isDelete
     )
-    const answered = { outcome: 'acked', endMs: at + took, acks: 2, dot: `a:${record.id}`, via: 'n0' } as const
+    const answered = {
+      outcome: 'acked',
+      endMs: at + took,
+      acks: 2,
+      readReplies: 2,
+      dot: `a:${record.id}`,
+      via: 'n0'
+    } as const
     const unanswered = { outcome: 'unknown', endMs: at + took, error: 'timeout: late' } as const
     return Object.assign(
       record,

@@ -167,14 +167,15 @@ test('resurrected: excused when the delete itself was lost with its copies, or n
 })
 
 test('resurrected: a blind delete removes what was acknowledged before it began, for certain', () => {
-  const blind = (at: number) => {
+  const blind = (at: number, readReplies = 2) => {
     const account = new Account()
     account.put({ at: T })
-    account.delete({ at, covers: 'unknown', client: 1 })
+    account.delete({ at, covers: 'unknown', client: 1, readReplies })
     return account.end([0]).broken()
   }
   assert.equal(blind(T + 100), ['resurrected'])
   assert.equal(blind(T + 5), [], 'the put was under way')
+  assert.equal(blind(T + 100, 1), [], 'others stood in where it read')
 })
 
 test('resurrected: a late second try of a put may come back under a dot that nobody had seen', () => {
