@@ -38,6 +38,7 @@ export const FOUND_BUGS: readonly Bug[] = [
   },
   {
     name: 'plan-outlives-its-ring',
+    isLost: true,
     what: 'a grant is signed though another owner’s flip has changed what it does: a member enters a list unprepared',
     file: 'src/repair/handover.ts',
     find: 'const planned = () => this.#unchanged(flips, effects)',

@@ -38,6 +38,7 @@ export const QUORUM_BUGS: readonly Bug[] = [
   },
   {
     name: 'replica-acks-before-storing',
+    isLost: true,
     what: 'acknowledges to the coordinator what it may yet fail to store',
     seenIn: 'MongoDB without the journal in its write concern',
     file: 'src/dispatch.ts',
