@@ -43,6 +43,18 @@ export function isCoterieError(error: unknown, ...codes: ErrorCode[]): error is 
   return error instanceof CoterieError && (codes.length === 0 || codes.includes(error.code))
 }
 
+/** What another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
+export const RETRY_CODES = [
+  'not-available',
+  'unreachable',
+  'timeout',
+  'overloaded',
+  'closed',
+  'wrong-node',
+  'disk-full',
+  'range-fenced'
+] as const satisfies readonly ErrorCode[]
+
 /** Any thrown value as a CoterieError: unknown ones become `internal` and keep their cause. */
 export function asCoterieError(error: unknown): CoterieError {
   if (error instanceof CoterieError) return error

@@ -4,7 +4,7 @@
  * by all because they have too much to do, is tried again within a budget only: else tries would keep an overload alive that began with
  * something else (Bronson et al., Metastable Failures in Distributed Systems, HotOS 2021).
  */
-import { CoterieError, isCoterieError } from '../errors.ts'
+import { CoterieError, isCoterieError, RETRY_CODES } from '../errors.ts'
 import type { HedgeBudget } from '../hedge-budget.ts'
 import type { Answer } from '../messages.ts'
 import type { Clock, RequestOptions, Timers } from '../ports.ts'
@@ -16,18 +16,6 @@ const LATE_MS = 150
 const PATIENCE = 6
 /** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
 const PAUSES_MS = [100, 300]
-/** Another node may do better: `not-available` too, since the one asked may be the one that is cut off. */
-const RETRY_CODES = [
-  'not-available',
-  'unreachable',
-  'timeout',
-  'overloaded',
-  'closed',
-  'wrong-node',
-  'disk-full',
-  'range-fenced'
-] as const
-
 export interface TriesParts {
   clock: Clock
   timers: Timers
@@ -49,7 +37,7 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
   // A node that refuses has done nothing; one that has not answered may have done everything.
   const mayAskNext = (error: unknown) => !isCoterieError(error, 'timeout') || hedges.spend()
   const mayAskAgain = (error: unknown) => !isCoterieError(error, 'timeout', 'overloaded') || hedges.spend()
-  const ask = (peerId: string) => {
+  const ask = async (peerId: string) => {
     const left = leftMs()
     if (left <= 0) throw worst ?? late(options.timeoutMs)
     return askOne(parts, peerId, { timeoutMs: left, signal: options.signal })
@@ -58,7 +46,7 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
     const peers = order()
     try {
       if (peers.length === 0) break
-      return await staggered(peers, async peerId => ask(peerId), {
+      return await staggered(peers, ask, {
         timers,
         delayMs: () => LATE_MS,
         patience: PATIENCE,

@@ -4,7 +4,7 @@
  */
 import type { Background } from '../background.ts'
 import type { NodeSettings } from '../config.ts'
-import { CoterieError, isCoterieError } from '../errors.ts'
+import { CoterieError, isCoterieError, RETRY_CODES } from '../errors.ts'
 import { HedgeBudget } from '../hedge-budget.ts'
 import type { Answer, Request, SiblingView } from '../messages.ts'
 import type { Clock, RequestOptions, Timers } from '../ports.ts'
@@ -32,18 +32,6 @@ type ClientRequest = Get | Put | Keys
 const MAX_REPLANS = 5
 /** Keys in one answer of a listing, whatever was asked for: at most 1 MiB of the longest keys. */
 const MAX_PAGE = 512
-/** What another member may do better, or this node itself. */
-const HAND_ON_CODES = [
-  'not-available',
-  'unreachable',
-  'timeout',
-  'overloaded',
-  'closed',
-  'disk-full',
-  'range-fenced',
-  'wrong-node'
-] as const
-
 export interface CoordinatorParts {
   clock: Clock
   timers: Timers
@@ -242,10 +230,10 @@ export class Coordinator {
           return this.#hedges.spend()
         },
         patience: PATIENCE,
-        isFinal: error => error instanceof StaleView || !isCoterieError(error, ...HAND_ON_CODES)
+        isFinal: error => error instanceof StaleView || !isCoterieError(error, ...RETRY_CODES)
       })
     } catch (error) {
-      if (error instanceof StaleView || !isCoterieError(error, ...HAND_ON_CODES)) throw error
+      if (error instanceof StaleView || !isCoterieError(error, ...RETRY_CODES)) throw error
       throw notReached(range, error)
     }
   }

@@ -29,18 +29,21 @@ export function answersNeeded(level: Level, { n, byDefault, owners }: QuorumRule
 export type ReadVerdict = 'waiting' | 'value' | 'absent' | 'failed'
 
 /**
- * A value needs R answers, one of them from a holder; "no such key" needs R answers from synced copies. `members`: all
- * that may be asked; a stand-in's answer counts, and is never synced.
+ * A value needs R answers, one of them from a holder; "no such key" needs R answers from synced copies. A stand-in's answer
+ * counts, and is never synced.
  */
 export class ReadQuorum {
   readonly #needed: number
   readonly #members: readonly string[]
   readonly #answers = new Map<string, { holds: boolean; synced: boolean }>()
   readonly #failed = new Set<string>()
+  /** How many may be asked beside the members; asked for only when the members alone cannot do it. */
+  readonly #spares: () => number
 
-  constructor(needed: number, members: readonly string[]) {
+  constructor(needed: number, members: readonly string[], spares: () => number = () => 0) {
     this.#needed = needed
     this.#members = members
+    this.#spares = spares
   }
 
   answer(member: string, holds: boolean, synced: boolean): ReadVerdict {
@@ -63,8 +66,9 @@ export class ReadQuorum {
     if (answers.filter(({ synced }) => synced).length >= this.#needed) return 'absent'
     // A replica that has not answered yet may be a holder, or synced: only when none is left is the read hopeless,
     // or when even all of them would be too few.
+    const isHopeless = (open: number) => open <= 0 || answers.length + open < this.#needed
     const open = this.#members.length - answers.length - this.#failed.size
-    return open === 0 || answers.length + open < this.#needed ? 'failed' : 'waiting'
+    return isHopeless(open) && isHopeless(open + this.#spares()) ? 'failed' : 'waiting'
   }
 }
 

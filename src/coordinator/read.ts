@@ -48,8 +48,10 @@ class QuorumRead {
   readonly #target: { range: number; key: Uint8Array; needed: number }
   readonly #deadline: Deadline
   readonly #members: readonly string[]
-  /** Whom to ask, in this order; beyond the members, those that may stand in for them. */
+  /** Whom to ask, in this order. */
   readonly #order: string[]
+  /** Of `#order`, those that may stand in for members; undefined: not needed so far. */
+  #standIns: number | undefined
   readonly #quorum: ReadQuorum
   readonly #states = new Map<string, KeyState | undefined>()
   readonly #failures: string[] = []
@@ -68,20 +70,21 @@ class QuorumRead {
     this.#target = target
     this.#deadline = deadline
     this.#members = members
-    this.#order = this.#inOrder()
-    this.#quorum = new ReadQuorum(target.needed, this.#order)
+    this.#order = parts.peers.byHealth(members)
+    this.#quorum = new ReadQuorum(target.needed, members, () => this.#withStandIns())
+    const reachable = members.filter(member => parts.peers.isReachable(member)).length
+    // They come last; but before members that cannot be reached, where R members cannot.
+    if (reachable < target.needed) this.#withStandIns(reachable)
   }
 
-  /** Stand-ins come last; but before members that cannot be reached, where R members cannot. */
-  #inOrder(): string[] {
-    const { peers, fallbacks } = this.#parts
-    const members = peers.byHealth(this.#members)
-    const reachable = members.filter(member => peers.isReachable(member))
-    const standIns = fallbacks(this.#target.range).slice(0, MAX_STAND_INS * members.length)
-    const away = members.slice(reachable.length)
-    return reachable.length < this.#target.needed
-      ? [...reachable, ...standIns, ...away]
-      : [...reachable, ...away, ...standIns]
+  /** Puts those that may stand in into the order, once: few reads need them, and to find them costs a walk. How many. */
+  #withStandIns(at = this.#order.length): number {
+    if (this.#standIns === undefined) {
+      const standIns = this.#parts.fallbacks(this.#target.range).slice(0, MAX_STAND_INS * this.#members.length)
+      this.#order.splice(at, 0, ...standIns)
+      this.#standIns = standIns.length
+    }
+    return this.#standIns
   }
 
   run(): Promise<ReadResult> {
@@ -129,6 +132,7 @@ class QuorumRead {
             if (!this.#heard.has(member)) peers.slow(member)
           }
           const waitedMs = clock.monotonicMs() - sinceMs
+          if (this.#asked === this.#order.length) this.#withStandIns()
           if (this.#asked < this.#order.length && (hedges.spend() || waitedMs >= patienceMs)) ask(1)
           hedge = arm()
         })
