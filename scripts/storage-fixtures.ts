@@ -8,12 +8,13 @@
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { positionOf, rangeOf } from '../src/ring/position.ts'
 import { silentLog } from '../src/runtime.ts'
 import { shortFileId } from '../src/storage/format/file-header.ts'
 import { recordBytes, viewOf, writeRecord } from '../src/storage/format/record.ts'
 import { RangeStore } from '../src/storage/range-store.ts'
-import { encodeState, stateTag } from '../src/version/codec.ts'
+import { encodeState as encode } from '../src/version/codec.ts'
 import { emptyState, type KeyState, write } from '../src/version/key-state.ts'
 import { ManualTime } from '../test/storage/helpers.ts'
 import { FakeFiles } from '../test/support/fake-files.ts'
@@ -22,6 +23,14 @@ export const FIXTURES = join(import.meta.dirname, '..', 'test', 'fixtures', 'sto
 export const Q = 8
 const DIR = 'fixtures'
 const NOW_MS = Date.UTC(2025, 0, 1)
+
+/** As states and tags were when these files were made: siblings did not say when they were written. */
+const untimed = (state: KeyState): KeyState => ({
+  ...state,
+  siblings: state.siblings.map(sibling => ({ ...sibling, writtenAtMs: 0 }))
+})
+const encodeState = (state: KeyState): Uint8Array => encode(untimed(state))
+const stateTag = (state: KeyState): number => crc32(encodeState({ ...state, replaced: [] }))
 
 export interface ExpectedRange {
   what: string

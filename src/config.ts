@@ -55,6 +55,11 @@ export interface NodeSettings {
   phiThreshold: number
   /** Replicas compare their ranges this often, and whenever a peer returns. */
   antiEntropyIntervalMs: number
+  /**
+   * How long a key stays dead before it may be reaped: no retry of a write that it replaced comes later. Members whose
+   * wall clocks are further apart than this wait for the slowest to see a value as expired.
+   */
+  reapAfterMs: number
   /** The reconciler looks at its copies, claims and asks this often. */
   reconcileIntervalMs: number
   /** A mirror, a prepared copy or an ask that nobody renews ends after this long. */
@@ -80,6 +85,7 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   gossipIntervalMs: 1000,
   phiThreshold: 8,
   antiEntropyIntervalMs: 60_000,
+  reapAfterMs: LIMITS.retryWindowMs,
   reconcileIntervalMs: 1000,
   leaseMs: 30_000,
   maxInFlight: 512,

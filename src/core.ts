@@ -21,9 +21,11 @@ import { Handover } from './repair/handover.ts'
 import { HintDelivery } from './repair/hint-delivery.ts'
 import { Mirrors } from './repair/mirrors.ts'
 import { PreparedCopies } from './repair/prepared-copies.ts'
+import { Reaper } from './repair/reaper.ts'
 import { Thief } from './repair/thief.ts'
 import { Transfers } from './repair/transfers.ts'
 import { CopyTable } from './replica/copy-table.ts'
+import { RangeClocks } from './replica/range-clocks.ts'
 import { Replicas } from './replica/replicas.ts'
 import { StandIns } from './replica/stand-ins.ts'
 import { RingFacts } from './ring-facts.ts'
@@ -67,6 +69,7 @@ export class Core {
   readonly #replicas: Replicas
   readonly #standIns: StandIns
   readonly #hints: HintDelivery
+  readonly #reaper: Reaper
   readonly #mirrors: Mirrors
   readonly #prepared: PreparedCopies
   readonly #keeper: CopyKeeper
@@ -111,7 +114,8 @@ export class Core {
       hintBytes: settings.hintBytes
     })
     this.#copies = new CopyTable(ports, { dir })
-    this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies }, { q: params.q })
+    const clocks = new RangeClocks(ports, { store: this.#storage }, { path: `${dir}/clocks.json` })
+    this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies, clocks }, { q: params.q })
     this.#standIns = new StandIns(ports, {
       dir: `${dir}/stand-ins`,
       q: params.q,
@@ -160,6 +164,7 @@ export class Core {
     )
     this.#antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
     this.#hints = new HintDelivery(parts)
+    this.#reaper = new Reaper(parts, { waitMs: settings.reapAfterMs })
     const coordinator = new Coordinator(
       { ...parts, members: () => this.#shareholders().map(({ peerId }) => peerId) },
       { settings }
@@ -170,7 +175,8 @@ export class Core {
       prepared: this.#prepared,
       handover: this.#handover,
       thief: this.#thief,
-      hints: this.#hints
+      hints: this.#hints,
+      reaper: this.#reaper
     }
     const info = new Info({
       ...parts,
@@ -207,11 +213,10 @@ export class Core {
     await this.#copies.open(report.ranges, this.#init.params.q)
     const kept = await this.#standIns.open()
     if (kept.keys > 0) log.info('keeps writes for other members', { ranges: kept.ranges.length, keys: kept.keys })
-    const damaged = report.damages.map(({ range }) => range)
-    await this.#copies.set(
-      damaged.filter(range => this.#copies.status(range) === 'synced'),
-      'syncing'
-    )
+    const damaged = new Set(report.damages.map(({ range }) => range))
+    const synced = this.#copies.withStatus('synced')
+    const doubtful = await this.#replicas.clocks.open(synced.filter(range => !damaged.has(range)))
+    await this.#copies.set([...synced.filter(range => damaged.has(range)), ...doubtful], 'syncing')
     for (const range of this.#copies.ranges()) this.#storage.create(range)
     await this.#zones.open()
     this.#zones.learn(this.#ports.signer.peerId, this.#init.settings.zone)
@@ -251,6 +256,7 @@ export class Core {
     await this.#dispatch.close()
     await this.#background.stop(STOP_MS)
     await this.membership.stop()
+    await this.#replicas.saveClocks()
     await Promise.all([this.#storage.close(), this.#standIns.close()])
   }
 
@@ -343,6 +349,7 @@ export class Core {
     this.#thief.tick()
     this.#antiEntropy.tick()
     this.#hints.tick()
+    this.#reaper.tick()
   }
 
   /** What the member record says of ownership and load. */

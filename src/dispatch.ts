@@ -12,6 +12,7 @@ import type { CopyKeeper } from './repair/copy-keeper.ts'
 import type { Handover } from './repair/handover.ts'
 import type { Mirrors } from './repair/mirrors.ts'
 import type { PreparedCopies } from './repair/prepared-copies.ts'
+import type { Reaper } from './repair/reaper.ts'
 import { checkStoredKey, type Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
 import { checkValue } from './store.ts'
@@ -28,6 +29,7 @@ export interface DispatchParts {
   mirrors: Mirrors
   prepared: PreparedCopies
   handover: Handover
+  reaper: Reaper
   info: Info
   lag: LoopLag
   self: string
@@ -131,7 +133,7 @@ export class Dispatch {
   }
 
   async #handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
-    const { coordinator, topology, mirrors, prepared, handover, replicas, info } = this.#parts
+    const { coordinator, topology, mirrors, prepared, handover, reaper, replicas, info } = this.#parts
     this.#check(request)
     switch (request.type) {
       case 'get':
@@ -158,6 +160,8 @@ export class Dispatch {
         return { type: 'ok' }
       case 'copies':
         return { type: 'copies', copies: request.ranges.map(range => ({ range, status: replicas.status(range) })) }
+      case 'reap':
+        return reaper.answer(request)
     }
   }
 

@@ -10,6 +10,7 @@ import type { CopyKeeper } from './repair/copy-keeper.ts'
 import type { Handover } from './repair/handover.ts'
 import type { HintDelivery } from './repair/hint-delivery.ts'
 import type { Mirrors } from './repair/mirrors.ts'
+import type { Reaper } from './repair/reaper.ts'
 import type { Thief } from './repair/thief.ts'
 import type { Transfers } from './repair/transfers.ts'
 import type { CopyTable } from './replica/copy-table.ts'
@@ -36,6 +37,7 @@ export interface InfoParts {
   thief: Thief
   standIns: StandIns
   hints: HintDelivery
+  reaper: Reaper
   inFlight: () => number
 }
 
@@ -172,6 +174,7 @@ export class Info {
       thief,
       standIns,
       hints,
+      reaper,
       membership,
       inFlight
     } = this.#parts
@@ -187,6 +190,7 @@ export class Info {
       hintsTaken: kept.held,
       hintsDeclined: kept.declined,
       hintDelivery: hints.stats(),
+      reaping: reaper.stats(),
       hedges: coordinator.hedgeStats(),
       ...coordinator.stats(),
       inFlight: inFlight(),

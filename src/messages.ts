@@ -43,6 +43,19 @@ export type Request =
   | { type: 'mirror'; ranges: number[] }
   | { type: 'seal'; ranges: number[]; member: string }
   | { type: 'copies'; ranges: number[] }
+  /** Deleted keys that the asker wants to forget; `proven`: every list member has agreed, so the answerer forgets them too. */
+  | { type: 'reap'; range: number; tombstones: Tombstone[]; proven: boolean }
+
+/** A key whose siblings are all deleted or expired. */
+export interface Tombstone {
+  /** Its position. */
+  hi: number
+  lo: number
+  /** Of its state (`stateTag`). */
+  tag: number
+  /** Encoded; every dot that the state knows of. */
+  context: Uint8Array
+}
 
 export interface SiblingView {
   value: Uint8Array
@@ -50,12 +63,15 @@ export interface SiblingView {
   dot: string
   /** Wall milliseconds; 0: never. */
   expiresAtMs: number
+  /** Wall milliseconds; 0: not known. */
+  writtenAtMs: number
 }
 
 export type CopyStatus = 'none' | 'syncing' | 'synced' | 'frozen'
 
 export type Answer =
-  | { type: 'got'; siblings: SiblingView[]; context: Uint8Array; replies: number }
+  /** `deletedAtMs`: when the newest sibling beside them was written that is deleted or expired (wall milliseconds); 0: none. */
+  | { type: 'got'; siblings: SiblingView[]; context: Uint8Array; replies: number; deletedAtMs: number }
   | {
       type: 'stored'
       context: Uint8Array
@@ -85,3 +101,5 @@ export type Answer =
    */
   | { type: 'mirrored'; continued: number[]; started: number[]; absent: number[] }
   | { type: 'copies'; copies: { range: number; status: CopyStatus }[] }
+  /** To `reap`: which of the tombstones, by their places in the request, may go (or have gone) as far as the answerer knows. */
+  | { type: 'reapable'; places: number[] }

@@ -38,6 +38,7 @@ export class RingFacts {
     // A wiped owner resumes what it owned, with copies that are syncing: nobody else can tell it of ranges never granted.
     background.run('taking back its own ring facts', topology.apply(claims))
     replicas.renameActors(synced)
+    for (const range of copies.ranges()) replicas.clocks.forget(range)
     background.run('marking all copies as syncing', copies.set(synced, 'syncing'))
   }
 

@@ -11,6 +11,7 @@ import {
   type GetOptions,
   type GetResult,
   type KeysOptions,
+  latestOf,
   type OperationOptions,
   type PutOptions,
   type PutResult,
@@ -40,14 +41,16 @@ export class StoreRequests implements Omit<Store, 'close'> {
     this.#parts = parts
   }
 
-  async get(key: Bytes, { r = 'default', ...options }: GetOptions = {}): Promise<GetResult> {
+  async get(key: Bytes, { r = 'default', latest = false, ...options }: GetOptions = {}): Promise<GetResult> {
     const answer = await this.#send({ type: 'get', key: checkKey(key), r: checkLevel(r), forwarded: false }, options)
     if (answer.type !== 'got') throw unexpected(answer)
-    const siblings = answer.siblings.map(({ value, dot, expiresAtMs }) => ({
+    const all = answer.siblings.map(({ value, dot, expiresAtMs, writtenAtMs }) => ({
       value,
       dot,
-      ...(expiresAtMs > 0 && { expiresAt: expiresAtMs })
+      ...(expiresAtMs > 0 && { expiresAt: expiresAtMs }),
+      ...(writtenAtMs > 0 && { writtenAt: writtenAtMs })
     }))
+    const siblings = latest ? latestOf(all, answer.deletedAtMs) : all
     return {
       values: siblings.map(({ value }) => value),
       context: tokenToString(answer.context),

@@ -20,6 +20,12 @@ export interface OperationOptions {
 }
 export interface GetOptions extends OperationOptions {
   r?: Level
+  /**
+   * The last-writer-wins view: of several values only the one that was written last, and none if a delete came after it, by
+   * the wall clocks of the nodes that took them. What it leaves out is covered by `context` all the same: the next write
+   * with it replaces everything. Clocks that disagree decide wrongly; nothing is lost by looking.
+   */
+  latest?: boolean
 }
 export interface PutOptions extends OperationOptions {
   /** The context of the read whose values this write replaces; without it the write adds a sibling. */
@@ -51,6 +57,8 @@ export interface Sibling {
   dot: string
   /** Wall milliseconds. */
   expiresAt?: number
+  /** Wall milliseconds of the node that took the write. */
+  writtenAt?: number
 }
 export interface GetResult {
   /** Empty when there is no such key. More than one: concurrent writes, for the reader to merge. */
@@ -108,6 +116,16 @@ export function checkValue(value: Bytes): Uint8Array {
     throw new CoterieError('too-large', `the value is ${bytes.length} bytes; at most ${LIMITS.maxValueBytes} are taken`)
   }
   return bytes
+}
+
+/** The last-writer-wins view of siblings (`GetOptions.latest`). `deletedAtMs`: of the newest delete beside them; 0: none. */
+export function latestOf(siblings: readonly Sibling[], deletedAtMs: number): Sibling[] {
+  const writtenAt = ({ writtenAt = 0 }: Sibling) => writtenAt
+  // Of equal times the higher dot, so that all readers see the same.
+  const later = (a: Sibling, b: Sibling) =>
+    writtenAt(b) > writtenAt(a) || (writtenAt(b) === writtenAt(a) && b.dot > a.dot) ? b : a
+  const last = siblings.length === 0 ? undefined : siblings.reduce(later)
+  return last === undefined || deletedAtMs > writtenAt(last) ? [] : [last]
 }
 
 /** Read, merge, write back, until no sibling is left that `merge` has not seen. Shared by every Store. */

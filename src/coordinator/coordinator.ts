@@ -14,7 +14,7 @@ import { staggered } from '../staggered.ts'
 import type { Topology } from '../topology.ts'
 import { type CausalContext, EMPTY_CONTEXT, withDot } from '../version/causal-context.ts'
 import { formatDot } from '../version/dot.ts'
-import { type KeyState, liveSiblings } from '../version/key-state.ts'
+import { deletedAtMs, type KeyState, liveSiblings } from '../version/key-state.ts'
 import { decodeContext, encodeContext } from '../version/token.ts'
 import { Deadline } from './deadline.ts'
 import type { Peers } from './peers.ts'
@@ -137,14 +137,15 @@ export class Coordinator {
   async #get(range: number, request: Get, deadline: Deadline): Promise<Answer> {
     this.#counts.gets++
     const { state, replies } = await this.#read(range, request, deadline)
-    const siblings: SiblingView[] = liveSiblings(state, this.#parts.clock.wallMs()).map(
-      ({ value, dot, expiresAtMs }) => ({
-        value: value!,
-        dot: formatDot(dot),
-        expiresAtMs
-      })
-    )
-    return { type: 'got', siblings, context: this.#token(state.context, request.key), replies }
+    const nowMs = this.#parts.clock.wallMs()
+    const siblings: SiblingView[] = liveSiblings(state, nowMs).map(({ value, dot, expiresAtMs, writtenAtMs }) => ({
+      value: value!,
+      dot: formatDot(dot),
+      expiresAtMs,
+      writtenAtMs
+    }))
+    const context = this.#token(state.context, request.key)
+    return { type: 'got', siblings, context, replies, deletedAtMs: deletedAtMs(state, nowMs) }
   }
 
   #read(range: number, { key, r }: Pick<Get, 'key' | 'r'>, deadline: Deadline): Promise<ReadResult> {

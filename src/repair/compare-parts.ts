@@ -6,12 +6,14 @@ import { LIMITS } from '../config.ts'
 import { CoterieError } from '../errors.ts'
 import { bucketOf } from '../replica/bucket-sums.ts'
 import type { Replicas } from '../replica/replicas.ts'
-import { ENTRY_BYTES, POSITION_BYTES, type StateItem, type SyncMessage } from './sync-codec.ts'
+import { type DeadItem, ENTRY_BYTES, POSITION_BYTES, type StateItem, type SyncMessage } from './sync-codec.ts'
 
 /** Key states travel in chunks of at most this (design §7). */
 const CHUNK_BYTES = 256 * 1024
 /** Entries of several buckets share a message up to about this. */
 const ENTRIES_BYTES = 128 * 1024
+/** Keys in one `dead` message. */
+const DEAD_KEYS = 128
 /** Merges under way at once, per session: enough to share group commits, few enough to leave room for clients. */
 const MERGES_AT_ONCE = 64
 
@@ -95,9 +97,19 @@ export class StateSink {
   #parts: Uint8Array[] = []
   #partBytes = 0
   merged = 0
+  /** What this copy takes for dead of the states that came, by range. */
+  readonly dead = new Map<number, DeadItem[]>()
 
   constructor(replicas: Replicas) {
     this.#replicas = replicas
+  }
+
+  /** Told to whoever sent it: a copy that catches up gives it up. */
+  *deadMessages(): Iterable<SyncMessage> {
+    for (const [range, items] of this.dead) {
+      for (let at = 0; at < items.length; at += DEAD_KEYS)
+        yield { type: 'dead', range, items: items.slice(at, at + DEAD_KEYS) }
+    }
   }
 
   /** Resolves when all whole states of the message are stored; the stream waits that long, which is the back-pressure. */
@@ -112,7 +124,7 @@ export class StateSink {
       const whole = Buffer.concat(this.#parts)
       this.#parts = []
       this.#partBytes = 0
-      const merging = this.#replicas.merge(range, Uint8Array.from(key), whole)
+      const merging = this.#merge(range, Uint8Array.from(key), whole)
       // Waited for below, unless a bad message comes first: then its failure has no other listener.
       merging.catch(() => undefined)
       running.push(merging)
@@ -122,6 +134,14 @@ export class StateSink {
       running = []
     }
     await Promise.all(running)
+  }
+
+  async #merge(range: number, key: Uint8Array, state: Uint8Array): Promise<void> {
+    const { dead } = await this.#replicas.merge(range, key, state)
+    if (dead.length === 0) return
+    const items = this.dead.get(range) ?? []
+    items.push({ key, dots: dead })
+    this.dead.set(range, items)
   }
 }
 

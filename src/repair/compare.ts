@@ -7,15 +7,16 @@
  *   open: totals of the ranges   →
  *                                ←    status of each, bucket sums where totals differ
  *   entries of differing buckets →
- *                                ←    states it has newer, positions that it wants
- *   the wanted states, finish    →
- *                                ←    done: everything sent is stored
+ *                                ←    states it has newer, positions that it wants, range clocks
+ *   the wanted states, dead dots, range clocks, finish  →
+ *                                ←    dead dots, done: everything sent is stored
  */
 import { pipe } from 'it-pipe'
 import { CoterieError } from '../errors.ts'
 import type { CopyStatus } from '../messages.ts'
 import type { Duplex, Network, Timer, Timers } from '../ports.ts'
 import type { Replicas } from '../replica/replicas.ts'
+import { SessionClocks, type Verdict } from './compare-clocks.ts'
 import { diffEntries, entriesOf, packPositions, StateSink, statesAt, unpackPositions } from './compare-parts.ts'
 import { Outbox } from './outbox.ts'
 import { decodeSync, encodeSync, type SyncMessage } from './sync-codec.ts'
@@ -34,6 +35,8 @@ export interface CompareParts {
 export interface CompareResult {
   /** The other side's status of each range that was compared to the end. */
   statuses: Map<number, CopyStatus>
+  /** Of each of them, for a copy that catches up (`settleCopy`). */
+  verdicts: Map<number, Verdict>
   received: number
   sent: number
 }
@@ -137,7 +140,8 @@ class Initiator {
   readonly #options: CompareOptions
   readonly #outbox = new Outbox<SyncMessage>()
   readonly #sink: StateSink
-  readonly #result: CompareResult = { statuses: new Map(), received: 0, sent: 0 }
+  readonly #clocks: SessionClocks
+  readonly #result: CompareResult = { statuses: new Map(), verdicts: new Map(), received: 0, sent: 0 }
   #keysTotal = 0
   #done = false
 
@@ -147,17 +151,27 @@ class Initiator {
     this.#ranges = ranges
     this.#options = options
     this.#sink = new StateSink(parts.replicas)
+    this.#clocks = new SessionClocks(parts.replicas)
   }
 
   async run(): Promise<CompareResult> {
     const { pushOnly = false, durable = false, signal } = this.#options
-    const totals = this.#ranges.map(range => ({ range, ...this.#parts.replicas.sums(range).total() }))
+    const totals = this.#ranges.map(range => {
+      this.#clocks.begin(range)
+      return { range, ...this.#parts.replicas.sums(range).total() }
+    })
     this.#outbox.add([{ type: 'open', ranges: totals, pushOnly, durable }])
     await converse(this.#stream, this.#outbox, new Watch(this.#parts.timers, this.#stream, signal), message =>
       this.#take(message)
     )
     if (!this.#done) throw new CoterieError('unreachable', 'the sync stream ended before its session did')
     this.#result.received = this.#sink.merged
+    for (const range of this.#result.statuses.keys()) {
+      this.#result.verdicts.set(range, {
+        clock: this.#clocks.clocks.get(range) ?? [],
+        dead: this.#clocks.dead.get(range) ?? []
+      })
+    }
     return this.#result
   }
 
@@ -184,11 +198,20 @@ class Initiator {
         this.#outbox.add(statesAt(replicas, message.range, positions))
         return
       }
+      case 'clock':
+        this.#clocks.take(message)
+        return
       case 'endOfStates':
+        this.#outbox.add(this.#sink.deadMessages())
+        this.#outbox.add(this.#clocks.messages())
         this.#outbox.add([{ type: 'finish' }])
+        return
+      case 'dead':
+        this.#clocks.takeDead(message)
         return
       case 'done':
         this.#done = true
+        this.#clocks.finish(range => this.#sink.dead.has(range))
         this.#outbox.end()
         return
       default:
@@ -205,12 +228,13 @@ export async function answerCompare(
   const { replicas, timers } = parts
   const outbox = new Outbox<SyncMessage>()
   const sink = new StateSink(replicas)
+  const clocks = new SessionClocks(replicas)
   let open: Extract<SyncMessage, { type: 'open' }> | undefined
   const take = async (message: SyncMessage): Promise<void> => {
     if (message.type === 'open' && open === undefined) {
       open = message
       await parts.prepare(message.ranges.map(({ range }) => range))
-      outbox.add(statusesOf(replicas, message.ranges))
+      outbox.add(statusesOf(replicas, clocks, message.ranges))
       return
     }
     if (open === undefined) throw new CoterieError('protocol', 'a session begins with "open"')
@@ -223,12 +247,21 @@ export async function answerCompare(
         return
       }
       case 'endOfEntries':
+        if (!open.pushOnly) outbox.add(clocks.messages())
         outbox.add([{ type: 'endOfStates' }])
         return
       case 'states':
         return sink.take(message)
+      case 'clock':
+        clocks.take(message)
+        return
+      case 'dead':
+        clocks.takeDead(message)
+        return
       case 'finish':
+        clocks.finish(range => sink.dead.has(range))
         if (open.durable) await replicas.sync(open.ranges.map(({ range }) => range))
+        outbox.add(sink.deadMessages())
         outbox.add([{ type: 'done' }])
         outbox.end()
         return
@@ -239,13 +272,18 @@ export async function answerCompare(
   await converse(stream, outbox, new Watch(timers, stream), take)
 }
 
-function* statusesOf(replicas: Replicas, totals: { range: number; hi: number; lo: number }[]): Iterable<SyncMessage> {
+function* statusesOf(
+  replicas: Replicas,
+  clocks: SessionClocks,
+  totals: { range: number; hi: number; lo: number }[]
+): Iterable<SyncMessage> {
   for (const { range, hi, lo } of totals) {
     const status = replicas.status(range)
     if (status === 'none') {
       yield { type: 'status', range, status, keys: 0 }
       continue
     }
+    clocks.begin(range)
     const sums = replicas.sums(range)
     const ours = sums.total()
     const equal = ours.hi === hi && ours.lo === lo

@@ -9,7 +9,8 @@ import type { Log, Network, Timers } from '../ports.ts'
 import type { CopyTable } from '../replica/copy-table.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import type { Topology } from '../topology.ts'
-import { compareRanges } from './compare.ts'
+import { type CompareResult, compareRanges } from './compare.ts'
+import { settleCopy, type Verdict } from './compare-clocks.ts'
 import type { PreparedCopies } from './prepared-copies.ts'
 import type { Transfers } from './transfers.ts'
 
@@ -141,9 +142,14 @@ export class CopyKeeper {
     const view = topology.view
     const damages = new Map(ranges.map(range => [range, replicas.damages(range)]))
     const met = new Map<number, string[]>(ranges.map(range => [range, []]))
+    const verdicts = new Map<number, Verdict[]>(ranges.map(range => [range, []]))
     for (const [peer, shared] of this.#byMember(ranges, member => peers.isReachable(member))) {
-      const statuses = await this.#compare(peer, shared)
-      for (const range of shared) met.get(range)!.push(statuses.get(range) ?? 'none')
+      const compared = await this.#compare(peer, shared)
+      for (const range of shared) {
+        met.get(range)!.push(compared.statuses.get(range) ?? 'none')
+        const verdict = compared.verdicts.get(range)
+        if (verdict !== undefined) verdicts.get(range)!.push(verdict)
+      }
     }
     const level = ranges.filter(range => {
       const n = view.preferenceList(range).length
@@ -151,10 +157,10 @@ export class CopyKeeper {
       const statuses = met.get(range)!.filter(status => status === 'synced' || status === 'syncing')
       return statuses.includes('synced') && statuses.length >= Math.min(n - 1, n - w + 1)
     })
-    const unharmed = level.filter(
-      range => copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range)
-    )
-    await copies.set(unharmed, 'synced')
+    const isUnharmed = (range: number) =>
+      copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range)
+    for (const range of level.filter(isUnharmed)) await settleCopy(replicas, range, verdicts.get(range)!)
+    await copies.set(level.filter(isUnharmed), 'synced')
   }
 
   /** Frozen copies go once every member of the list has said that it holds, synced to disk, all that they hold. */
@@ -162,7 +168,7 @@ export class CopyKeeper {
     const { topology, copies, replicas, log } = this.#parts
     const proven = new Map<number, Set<string>>(ranges.map(range => [range, new Set()]))
     for (const [peer, shared] of this.#byMember(ranges, () => true)) {
-      const statuses = await this.#compare(peer, shared, { pushOnly: true, durable: true })
+      const { statuses } = await this.#compare(peer, shared, { pushOnly: true, durable: true })
       for (const range of shared) {
         const status = statuses.get(range)
         if (status === 'synced' || status === 'syncing') proven.get(range)!.add(peer)
@@ -198,18 +204,17 @@ export class CopyKeeper {
     peer: string,
     ranges: number[],
     options: { pushOnly?: boolean; durable?: boolean } = {}
-  ): Promise<ReadonlyMap<number, string>> {
+  ): Promise<Pick<CompareResult, 'statuses' | 'verdicts'>> {
     const transfer = options.pushOnly ? undefined : this.#parts.transfers.begin(peer, ranges)
     try {
-      const { statuses } = await compareRanges(this.#parts, peer, ranges, {
+      return await compareRanges(this.#parts, peer, ranges, {
         ...options,
         onProgress: transfer?.progress,
         signal: this.#parts.background.signal
       })
-      return statuses
     } catch (error) {
       this.#parts.log.debug('a comparison with a peer failed', { peer, ranges: ranges.length, error: String(error) })
-      return new Map()
+      return { statuses: new Map(), verdicts: new Map() }
     } finally {
       transfer?.end()
     }

@@ -140,16 +140,18 @@ export class HintDelivery {
   async #takeOver(ranges: number[]): Promise<number[]> {
     const { standIns, replicas } = this.#parts
     for (const range of ranges) {
+      const clock = standIns.replicas.clocks.of(range).entries()
       const positions: { hi: number; lo: number }[] = []
       standIns.replicas.forEach(range, (hi, lo) => positions.push({ hi, lo }))
       for (let at = 0; at < positions.length; at += MERGES_AT_ONCE) {
         const merges = positions.slice(at, at + MERGES_AT_ONCE).map(async ({ hi, lo }) => {
           for (const { key, state } of await standIns.replicas.lookup(range, hi, lo)) {
-            if (await replicas.merge(range, key, state)) this.#counts.sent++
+            if ((await replicas.merge(range, key, state)).news) this.#counts.sent++
           }
         })
         await Promise.all(merges)
       }
+      if (replicas.status(range) === 'synced') replicas.clocks.join(range, clock)
     }
     await replicas.sync(ranges)
     return ranges

@@ -12,6 +12,7 @@ import type { CopyTable } from '../replica/copy-table.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import type { Topology } from '../topology.ts'
 import { compareRanges } from './compare.ts'
+import { settleCopy, type Verdict } from './compare-clocks.ts'
 import type { Transfers } from './transfers.ts'
 
 const CALL_TIMEOUT_MS = 5000
@@ -24,6 +25,8 @@ interface Prepared {
    * damages of the copy by then, because one that has lost something since is level with nobody.
    */
   level: Map<string, number>
+  /** What the latest comparison with each source said of dead keys. */
+  verdicts: Map<string, Verdict>
 }
 
 export interface PreparedParts {
@@ -77,7 +80,7 @@ export class PreparedCopies {
     // A question that comes late must not make a preparation of what is a member's copy by now.
     const wanted = ranges.filter(range => !this.#isMember(range))
     for (const range of wanted) {
-      const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map() }
+      const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map(), verdicts: new Map() }
       for (const source of sources) prepared.sources.set(source, untilMs)
       this.#byRange.set(range, prepared)
     }
@@ -98,11 +101,12 @@ export class PreparedCopies {
   tick(): void {
     const { clock, background } = this.#parts
     this.#takeGranted()
-    for (const [range, { sources, level }] of this.#byRange) {
+    for (const [range, { sources, level, verdicts }] of this.#byRange) {
       for (const [source, untilMs] of sources) {
         if (untilMs > clock.monotonicMs()) continue
         sources.delete(source)
         level.delete(source)
+        verdicts.delete(source)
       }
       if (this.#isMember(range) || sources.size === 0) this.#byRange.delete(range)
     }
@@ -148,6 +152,11 @@ export class PreparedCopies {
     return this.#byRange.get(range)?.level.get(source) === this.#parts.replicas.damages(range)
   }
 
+  #isLevelWithAll(range: number): boolean {
+    const sources = this.#byRange.get(range)?.sources
+    return sources !== undefined && [...sources.keys()].every(source => this.#isLevelWith(range, source))
+  }
+
   /** One pass over all sources at a time; a call during a pass waits for it. */
   #work(): Promise<void> {
     if (this.#working === undefined) {
@@ -164,10 +173,12 @@ export class PreparedCopies {
       for (const source of sources.keys()) bySource.set(source, [...(bySource.get(source) ?? []), range])
     }
     await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
-    const done = [...this.#byRange]
-      .filter(([range, { sources }]) => [...sources.keys()].every(source => this.#isLevelWith(range, source)))
-      .map(([range]) => range)
-    await this.#parts.copies.set(done, 'synced')
+    const { copies, replicas } = this.#parts
+    const isDone = (range: number) => this.#isLevelWithAll(range)
+    const done = [...this.#byRange.keys()].filter(isDone)
+    for (const range of done.filter(range => copies.status(range) !== 'synced'))
+      await settleCopy(replicas, range, [...(this.#byRange.get(range)?.verdicts.values() ?? [])])
+    await copies.set(done.filter(isDone), 'synced')
   }
 
   async #passSource(source: string, ranges: number[]): Promise<void> {
@@ -202,13 +213,16 @@ export class PreparedCopies {
     const transfer = this.#parts.transfers.begin(source, ranges)
     const damages = new Map(ranges.map(range => [range, this.#parts.replicas.damages(range)]))
     try {
-      const { statuses } = await compareRanges(this.#parts, source, ranges, {
+      const { statuses, verdicts } = await compareRanges(this.#parts, source, ranges, {
         onProgress: transfer.progress,
         signal: this.#parts.background.signal
       })
       for (const range of ranges) {
+        const prepared = this.#byRange.get(range)
+        const verdict = verdicts.get(range)
+        if (verdict !== undefined) prepared?.verdicts.set(source, verdict)
         // Synced only against a synced copy (design §6, safety of movement 1).
-        if (statuses.get(range) === 'synced') this.#byRange.get(range)?.level.set(source, damages.get(range)!)
+        if (statuses.get(range) === 'synced') prepared?.level.set(source, damages.get(range)!)
       }
     } finally {
       transfer.end()

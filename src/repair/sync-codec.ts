@@ -4,11 +4,20 @@ import { LIMITS } from '../config.ts'
 import { CoterieError } from '../errors.ts'
 import type { CopyStatus } from '../messages.ts'
 import { BUCKET_BYTES, BUCKETS } from '../replica/bucket-sums.ts'
+import { decodeDots, encodeDots } from '../version/codec.ts'
+import type { Dot } from '../version/dot.ts'
+import type { ClockEntries } from '../version/range-clock.ts'
 
 export interface StateItem {
   key: Uint8Array
   state: Uint8Array
   more: boolean
+}
+
+/** Dots of a key that were deleted and reaped. */
+export interface DeadItem {
+  key: Uint8Array
+  dots: readonly Dot[]
 }
 
 export type SyncMessage =
@@ -22,6 +31,8 @@ export type SyncMessage =
   | { type: 'endOfStates' }
   | { type: 'finish' }
   | { type: 'done' }
+  | { type: 'clock'; range: number; entries: ClockEntries; synced: boolean }
+  | { type: 'dead'; range: number; items: DeadItem[] }
 
 export const ENTRY_BYTES = 12
 export const POSITION_BYTES = 8
@@ -37,7 +48,9 @@ const FIELDS: Record<SyncMessage['type'], number> = {
   want: 7,
   endOfStates: 8,
   finish: 9,
-  done: 10
+  done: 10,
+  clock: 11,
+  dead: 12
 }
 const TYPES = new Map(Object.entries(FIELDS).map(([type, field]) => [field, type as SyncMessage['type']]))
 
@@ -88,6 +101,19 @@ function encodeBody(w: protobuf.Writer, message: SyncMessage): void {
     case 'want':
       w.uint32(varint(1)).uint32(message.range).uint32(bytes(2)).bytes(message.positions)
       break
+    case 'clock':
+      w.uint32(varint(1)).uint32(message.range)
+      w.uint32(bytes(2)).bytes(encodeDots(message.entries.map(([actor, counter]) => ({ actor, counter }))))
+      if (message.synced) w.uint32(varint(3)).bool(true)
+      break
+    case 'dead':
+      w.uint32(varint(1)).uint32(message.range)
+      for (const { key, dots } of message.items) {
+        w.uint32(bytes(2)).fork()
+        w.uint32(bytes(1)).bytes(key).uint32(bytes(2)).bytes(encodeDots(dots))
+        w.ldelim()
+      }
+      break
   }
 }
 
@@ -133,6 +159,10 @@ function decodeBody(r: protobuf.Reader, type: SyncMessage['type'], end: number):
         throw new CoterieError('protocol', 'a list of positions of uneven length')
       return message
     }
+    case 'clock':
+      return decodeClock(r, end)
+    case 'dead':
+      return decodeDead(r, end)
     default:
       fields(r, end, () => false)
       return { type }
@@ -217,10 +247,47 @@ function decodeStates(r: protobuf.Reader, end: number): SyncMessage {
         else if (f === 3) item.more = r.bool()
         else return false
       })
-      if (item.key.length === 0 || item.key.length > LIMITS.maxKeyBytes)
-        throw new CoterieError('protocol', `a key of ${item.key.length} bytes`)
+      mustBeKey(item.key)
       message.items.push(item)
     } else return false
   })
   return message
+}
+
+function decodeClock(r: protobuf.Reader, end: number): SyncMessage {
+  const message = { type: 'clock' as const, range: 0, entries: [] as [string, number][], synced: false }
+  fields(r, end, field => {
+    if (field === 1) message.range = r.uint32()
+    else if (field === 2) message.entries = decodeDots(r.bytes()).map(({ actor, counter }) => [actor, counter])
+    else if (field === 3) message.synced = r.bool()
+    else return false
+  })
+  if (message.entries.some(([actor], i) => actor === message.entries[i - 1]?.[0]))
+    throw new CoterieError('protocol', 'a range clock that names an actor twice')
+  return message
+}
+
+function decodeDead(r: protobuf.Reader, end: number): SyncMessage {
+  const message = { type: 'dead' as const, range: 0, items: [] as DeadItem[] }
+  fields(r, end, field => {
+    if (field === 1) message.range = r.uint32()
+    else if (field === 2) {
+      let key: Uint8Array = new Uint8Array()
+      let dots: Dot[] = []
+      fields(r, r.uint32() + r.pos, f => {
+        if (f === 1) key = r.bytes()
+        else if (f === 2) dots = decodeDots(r.bytes())
+        else return false
+        return true
+      })
+      mustBeKey(key)
+      message.items.push({ key, dots })
+    } else return false
+  })
+  return message
+}
+
+function mustBeKey(key: Uint8Array): void {
+  if (key.length === 0 || key.length > LIMITS.maxKeyBytes)
+    throw new CoterieError('protocol', `a key of ${key.length} bytes`)
 }

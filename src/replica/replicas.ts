@@ -1,22 +1,32 @@
 /**
  * Reads and writes of this node's own range copies: mints dots, merges key states, keeps the bucket sums. Knows versions
- * and storage, no other node. One instance serves all ranges.
- *
- * There are no locks: a write reads the key's state, and if the index shows that the key has changed meanwhile, reads it
- * again; the check and the append happen in one turn of the event loop.
+ * and storage, no other node. One instance serves all ranges. How writes of one key meet is in `key-appends.ts`.
  */
 import { LIMITS } from '../config.ts'
-import { CoterieError, isCoterieError } from '../errors.ts'
+import { CoterieError } from '../errors.ts'
 import type { CopyStatus } from '../messages.ts'
 import type { Clock, Log, Random } from '../ports.ts'
 import { positionOf, rangeOf } from '../ring/position.ts'
-import type { Damage, RangeStore, StoredKey } from '../storage/range-store.ts'
-import type { CausalContext } from '../version/causal-context.ts'
+import type { RangeStore, StoredKey } from '../storage/range-store.ts'
+import { type CausalContext, covers, EMPTY_CONTEXT } from '../version/causal-context.ts'
 import { decodeState, encodeState, stateTag } from '../version/codec.ts'
-import type { Dot } from '../version/dot.ts'
-import { emptyState, type KeyState, liveSiblings, merge, sameVersions, write } from '../version/key-state.ts'
-import { BucketSums } from './bucket-sums.ts'
+import { compareDots, type Dot } from '../version/dot.ts'
+import {
+  emptyState,
+  type KeyState,
+  liveSiblings,
+  merge,
+  sameVersions,
+  withoutSiblings,
+  write
+} from '../version/key-state.ts'
+import type { BucketSums } from './bucket-sums.ts'
+import { CopySums } from './copy-sums.ts'
 import { DiskRoom } from './disk-room.ts'
+import { KeyAppends } from './key-appends.ts'
+import type { RangeClocks } from './range-clocks.ts'
+
+const NO_KEY = new Uint8Array()
 
 export interface WriteIntent {
   /** Undefined: a tombstone. */
@@ -35,6 +45,13 @@ export interface Written {
   replaced: number
   /** Resolves when this copy holds the write as `durability` says, and its mirrors have it. */
   stored: Promise<void>
+}
+
+export interface Merged {
+  /** The copy has changed. */
+  news: boolean
+  /** Dots of the incoming state that were deleted and reaped here: the range clock covers them, and the copy does not hold them. */
+  dead: readonly Dot[]
 }
 
 /** Sends a write on to the nodes that mirror this copy, `except` the one it came from; undefined when there are none (`repair/mirrors.ts`). */
@@ -57,13 +74,6 @@ interface Actor {
   counter: number
 }
 
-/** The newest append of a key that has not settled. */
-interface Appending {
-  tag: number
-  /** Rejects with what the storage said. */
-  done: Promise<void>
-}
-
 export class Replicas {
   readonly #clock: Clock
   readonly #random: Random
@@ -72,21 +82,18 @@ export class Replicas {
   readonly #copies: CopyMarks
   readonly #q: number
   readonly #actors = new Map<number, Actor>()
-  readonly #sums = new Map<number, BucketSums>()
+  readonly #sums: CopySums
+  readonly #appends: KeyAppends
   readonly #damages = new Map<number, number>()
-  /**
-   * By position. While one is here and the index does not show its tag, the storage has refused it or still looks for its
-   * place: a write that built on what the index shows would cover the dot of the one before without holding its value.
-   */
-  readonly #appending = new Map<string, Appending>()
   /** While it is full, nothing leaves this node before it is in its file. */
   readonly #room: DiskRoom
+  readonly clocks: RangeClocks
   /** Set by the node when it is composed: the replica itself knows no network. */
   mirror: MirrorHook = () => undefined
 
   constructor(
     ports: { clock: Clock; random: Random; log: Log },
-    parts: { store: RangeStore; copies: CopyMarks },
+    parts: { store: RangeStore; copies: CopyMarks; clocks: RangeClocks },
     init: { q: number }
   ) {
     this.#clock = ports.clock
@@ -94,10 +101,25 @@ export class Replicas {
     this.#log = ports.log
     this.#store = parts.store
     this.#copies = parts.copies
+    this.clocks = parts.clocks
     this.#room = new DiskRoom(ports)
+    this.#sums = new CopySums(parts.store)
+    this.#appends = new KeyAppends({
+      store: parts.store,
+      sums: this.#sums,
+      room: this.#room,
+      onStored: (range, state) => this.clocks.note(range, state),
+      // Its sums are stale, and its actor may have minted what it no longer knows.
+      onRefused: range => this.#forget(range)
+    })
     this.#q = init.q
-    this.#store.onDamage(damage => this.#onDamage(damage))
-    this.#store.onFault(range => this.#forget(range))
+    this.#store.onDamage(damage => {
+      this.#doubt(damage.range, 'a record of a range file does not check', { ...damage })
+    })
+    this.#store.onFault(range => {
+      this.#forget(range)
+      this.clocks.forget(range)
+    })
   }
 
   rangeOf(key: Uint8Array): number {
@@ -125,6 +147,7 @@ export class Replicas {
     // All in one turn: a copy that is made anew meanwhile must not lose its log to this drop.
     const marked = this.#copies.set([range], 'none')
     this.#forget(range)
+    this.clocks.forget(range)
     // A comparison that is under way proves nothing of the copy that may come after this one.
     this.#damages.set(range, this.damages(range) + 1)
     await Promise.all([marked, this.#store.drop(range)])
@@ -135,18 +158,16 @@ export class Replicas {
     return this.#store.state(range) === 'fenced'
   }
 
-  async read(range: number, key: Uint8Array): Promise<KeyState | undefined> {
-    const stored = storedKey(key)
-    const bytes = this.#store.peek(range, stored) ?? (await this.#get(range, stored))
-    return bytes === undefined ? undefined : decodeState(bytes)
+  read(range: number, key: Uint8Array): Promise<KeyState | undefined> {
+    return this.#appends.read(range, storedKey(key))
   }
 
   /** Mints a dot for a new value or tombstone. Throws `too-many-siblings`, `disk-full`, `range-fenced`. */
   async write(range: number, key: Uint8Array, intent: WriteIntent): Promise<Written> {
     const stored = storedKey(key)
     for (;;) {
-      const { state, tag } = await this.#current(range, stored)
-      if (!this.#isCurrent(range, stored, tag)) continue
+      const { state, tag } = await this.#appends.current(range, stored)
+      if (!this.#appends.isCurrent(range, stored, tag)) continue
       this.#mustTakeWrites(range)
       const nowMs = this.#clock.wallMs()
       const actor = this.#actor(range)
@@ -163,8 +184,8 @@ export class Replicas {
       if (!result.repeated) actor.counter++
       // A repeated write is no better stored than the first one, which may still be on its way to the disk.
       const appended = result.repeated
-        ? this.#appending.get(nameOf(stored))?.done
-        : this.#append(range, stored, result.state, bytes, tag)
+        ? this.#appends.pending(stored)
+        : this.#appends.append(range, stored, result.state, bytes, tag)
       // A write that is refused here has a new actor drawn, and every dot that has left is in the key's context for good.
       if (this.#room.isFull) await appended
       const acknowledged = this.#acknowledged(this.mirror(range, key, bytes), appended)
@@ -176,37 +197,88 @@ export class Replicas {
 
   /**
    * Takes in another replica's state of a key. Resolves when it is held as `durability` says and mirrored, though not back
-   * to `from`: two nodes that mirror each other would pass it on for ever. True if it was news.
+   * to `from`: two nodes that mirror each other would pass it on for ever. What is dead is left out (design §10).
    */
-  async merge(range: number, key: Uint8Array, incoming: Uint8Array, from?: string): Promise<boolean> {
+  async merge(range: number, key: Uint8Array, incoming: Uint8Array, from?: string): Promise<Merged> {
     const stored = storedKey(key)
-    const theirs = decodeState(incoming)
+    const decoded = decodeState(incoming)
     for (;;) {
-      const { state: ours, tag } = await this.#current(range, stored)
-      if (!this.#isCurrent(range, stored, tag)) continue
+      const { state: ours, tag } = await this.#appends.current(range, stored)
+      if (!this.#appends.isCurrent(range, stored, tag)) continue
       this.#mustTakeWrites(range)
+      const known = ours?.context ?? EMPTY_CONTEXT
+      const isDead = (dot: Dot) => this.clocks.covers(range, dot) && !covers(known, dot)
+      const { state: theirs, gone: dead } = withoutSiblings(decoded, isDead)
+      if (ours === undefined && theirs.siblings.length === 0 && this.clocks.of(range).coversAll(theirs.context))
+        return { news: false, dead }
       const merged = ours === undefined ? theirs : merge(ours, theirs, this.#clock.wallMs())
-      if (ours !== undefined && sameVersions(ours, merged)) {
-        await this.#acknowledged(this.mirror(range, key, incoming, from), this.#appending.get(nameOf(stored))?.done)
-        return false
+      // A record of an earlier version has another tag, and would differ from other copies for ever.
+      if (ours !== undefined && sameVersions(ours, merged) && tag === stateTag(ours)) {
+        const passed = dead.length === 0 ? incoming : encodeState(theirs)
+        await this.#acknowledged(this.mirror(range, key, passed, from), this.#appends.pending(stored))
+        return { news: false, dead }
       }
-      const bytes = ours === undefined ? incoming : encodeState(merged)
-      const appended = this.#append(range, stored, merged, bytes, tag)
+      const bytes = merged === decoded ? incoming : encodeState(merged)
+      const appended = this.#appends.append(range, stored, merged, bytes, tag)
       await this.#acknowledged(this.mirror(range, key, bytes, from), appended)
-      return true
+      return { news: true, dead }
     }
   }
 
-  /** The sums of a copy, built from the index when first asked for and kept up from then on. */
-  sums(range: number): BucketSums {
-    let sums = this.#sums.get(range)
-    if (sums === undefined) {
-      sums = new BucketSums()
-      const target = sums
-      this.#store.forEach(range, (hi, lo, tag) => target.add(hi, lo, tag))
-      this.#sums.set(range, sums)
+  /** Takes siblings out of a key. For a copy that has caught up with others, all of which call them dead. */
+  async bury(range: number, key: Uint8Array, dead: readonly Dot[]): Promise<void> {
+    const stored = storedKey(key)
+    for (;;) {
+      const { state: ours, tag } = await this.#appends.current(range, stored)
+      if (!this.#appends.isCurrent(range, stored, tag)) continue
+      if (ours === undefined) return
+      const { state, gone } = withoutSiblings(ours, dot => dead.some(other => compareDots(other, dot) === 0))
+      if (gone.length === 0) return
+      this.#mustTakeWrites(range)
+      // It has given something up otherwise than by reaping.
+      this.#actors.delete(range)
+      await this.#appends.append(range, stored, state, encodeState(state), tag)
+      return
     }
-    return sums
+  }
+
+  /**
+   * Takes a dead key out of the copy for good, if its state still has this tag. The caller has made sure that every list
+   * member's range clock covers it, and that this copy's, covering it, is on disk.
+   */
+  async reap(range: number, key: Uint8Array, tag: number): Promise<boolean> {
+    const stored = storedKey(key)
+    if (!this.#appends.isCurrent(range, stored, tag) || this.status(range) !== 'synced') return false
+    this.clocks.markReaped(range)
+    await this.#appends.remove(range, stored, tag)
+    return true
+  }
+
+  /**
+   * The copy turns out to lack what it takes for dead: another one, whose range clock covers all that this copy has
+   * reaped, holds it. It is compared anew (design §10, the second guard).
+   */
+  doubt(range: number, reason: string): void {
+    this.#doubt(range, reason, { range })
+  }
+
+  /** Brings all range clocks to disk that have changed. What cannot be saved is missed, if ever, as garbage that stays. */
+  async saveClocks(): Promise<void> {
+    try {
+      await this.clocks.save(this.clocks.ranges())
+    } catch (error) {
+      this.#log.warn('the range clocks could not be saved', { error: String(error) })
+    }
+  }
+
+  /** The sums of a copy. */
+  sums(range: number): BucketSums {
+    return this.#sums.of(range)
+  }
+
+  /** The tag of whatever stands at a position; undefined: nothing does. */
+  tagAt(range: number, hi: number, lo: number): number | undefined {
+    return this.#store.tagOf(range, { bytes: NO_KEY, hi, lo })
   }
 
   forEach(range: number, visit: (hi: number, lo: number, tag: number) => void): void {
@@ -283,90 +355,25 @@ export class Replicas {
     return actor
   }
 
-  /** What the next write of a key builds on: nothing has changed it, and no append of it is in doubt. In the same turn as the append. */
-  #isCurrent(range: number, key: StoredKey, tag: number | undefined): boolean {
-    const appending = this.#appending.get(nameOf(key))
-    return this.#store.tagOf(range, key) === tag && (appending === undefined || appending.tag === tag)
-  }
-
-  async #current(range: number, key: StoredKey): Promise<{ state: KeyState | undefined; tag: number | undefined }> {
-    const appending = this.#appending.get(nameOf(key))
-    // Its failure is told to whoever appended.
-    if (appending !== undefined && appending.tag !== this.#store.tagOf(range, key))
-      await appending.done.catch(() => undefined)
-    const tag = this.#store.tagOf(range, key)
-    if (tag === undefined) return { state: undefined, tag }
-    const bytes = this.#store.peek(range, key) ?? (await this.#get(range, key))
-    return { state: bytes === undefined ? undefined : decodeState(bytes), tag }
-  }
-
-  /** A record that does not check is gone from the index and reported; the key reads as absent in a syncing copy. */
-  async #get(range: number, key: StoredKey): Promise<Uint8Array | undefined> {
-    try {
-      return await this.#store.get(range, key)
-    } catch (error) {
-      if (isCoterieError(error, 'damaged')) return undefined
-      throw error
-    }
-  }
-
-  #append(
-    range: number,
-    key: StoredKey,
-    state: KeyState,
-    bytes: Uint8Array,
-    oldTag: number | undefined
-  ): Promise<void> {
-    const tag = stateTag(state)
-    const appended = this.#store.put(range, key, bytes, tag)
-    const inPlace = this.#store.tagOf(range, key) === tag
-    if (inPlace) this.#sumUp(range, key, oldTag, tag)
-    else this.#sums.delete(range)
-    const name = nameOf(key)
-    const settle = () => {
-      if (this.#appending.get(name) === appending) this.#appending.delete(name)
-      if (!inPlace) this.#sums.delete(range)
-    }
-    const stored = () => {
-      this.#room.found()
-      settle()
-    }
-    const done = appended.then(stored, error => {
-      settle()
-      if (isCoterieError(error, 'disk-full')) this.#room.refused(error)
-      // The copy has given up a state that it had shown: its sums are stale, and its actor may have minted what it no longer knows.
-      this.#forget(range)
-      throw error
-    })
-    const appending: Appending = { tag, done }
-    this.#appending.set(name, appending)
-    return done
-  }
-
-  #sumUp(range: number, key: StoredKey, oldTag: number | undefined, tag: number): void {
-    const sums = this.#sums.get(range)
-    if (sums === undefined) return
-    if (oldTag !== undefined) sums.remove(key.hi, key.lo, oldTag)
-    sums.add(key.hi, key.lo, tag)
-  }
-
   async #acknowledged(mirrored: Promise<void> | undefined, appended: Promise<void> | undefined): Promise<void> {
     await (mirrored === undefined ? appended : Promise.all([appended, mirrored]))
   }
 
   #forget(range: number): void {
     this.#actors.delete(range)
-    this.#sums.delete(range)
+    this.#sums.forget(range)
   }
 
-  #onDamage(damage: Damage): void {
-    this.#forget(damage.range)
-    this.#damages.set(damage.range, this.damages(damage.range) + 1)
-    if (this.#copies.status(damage.range) === 'none') return
-    this.#log.warn('a record of a range file does not check; the copy is syncing until compared', { ...damage })
+  /** The copy may have lost something: nothing that it says of what it lacks counts until it has been compared. */
+  #doubt(range: number, reason: string, fields: Record<string, unknown>): void {
+    this.#forget(range)
+    this.clocks.forget(range)
+    this.#damages.set(range, this.damages(range) + 1)
+    if (this.#copies.status(range) === 'none') return
+    this.#log.warn(`${reason}; the copy is syncing until compared`, fields)
     // Failure to write the mark leaves it in memory; the damage is found again at the next start.
     this.#copies
-      .set([damage.range], 'syncing')
+      .set([range], 'syncing')
       .catch(error => this.#log.error('cannot write copies.json', { error: String(error) }))
   }
 }
@@ -375,8 +382,6 @@ export function storedKey(key: Uint8Array): StoredKey {
   const { hi, lo } = positionOf(key)
   return { bytes: key, hi, lo }
 }
-
-const nameOf = ({ hi, lo }: StoredKey): string => `${hi}:${lo}`
 
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 

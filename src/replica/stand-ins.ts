@@ -14,6 +14,7 @@ import type { CopyStatus } from '../messages.ts'
 import type { Clock, FileIo, Log, Random, Timers } from '../ports.ts'
 import { type OpenReport, RangeStore } from '../storage/range-store.ts'
 import type { KeyState } from '../version/key-state.ts'
+import { RangeClocks } from './range-clocks.ts'
 import { type CopyMarks, Replicas, type WriteIntent, type Written } from './replicas.ts'
 
 /** Few are hot at once, and those of the list members' copies come first. */
@@ -49,18 +50,22 @@ export class StandIns {
     { maxBytes, q, ...init }: StandInsInit
   ) {
     this.#store = new RangeStore(ports, { ...init, q, cacheBytes: CACHE_BYTES })
-    this.replicas = new Replicas(ports, { store: this.#store, copies: this.#marks }, { q })
+    const clocks = new RangeClocks(ports, { store: this.#store }, { path: `${init.dir}-clocks.json` })
+    this.replicas = new Replicas(ports, { store: this.#store, copies: this.#marks, clocks }, { q })
     this.#maxBytes = maxBytes
   }
 
   async open(): Promise<OpenReport> {
     const report = await this.#store.open()
     await this.#marks.set(report.ranges, 'syncing')
+    const damaged = new Set(report.damages.map(({ range }) => range))
+    await this.replicas.clocks.open(report.ranges.filter(range => !damaged.has(range)))
     return report
   }
 
-  close(): Promise<void> {
-    return this.#store.close()
+  async close(): Promise<void> {
+    await this.replicas.saveClocks()
+    await this.#store.close()
   }
 
   /** Ranges that something is kept of, rising. */

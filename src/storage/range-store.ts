@@ -16,9 +16,10 @@ import { Gate } from './disk/gate.ts'
 import { HandlePool } from './disk/handle-pool.ts'
 import { Syncer } from './disk/syncer.ts'
 import { FILE_HEADER_BYTES, FILE_ID_BYTES, NO_FILE } from './format/file-header.ts'
-import { KeyIndex, type Position } from './index/key-index.ts'
+import { KeyIndex, type Position, rangeOf } from './index/key-index.ts'
 import { forEachLimit } from './limit.ts'
 import type { StoredKey } from './log/key-resolver.ts'
+import { type Extent, extentOf } from './log/log-file.ts'
 import { type LogShared, RangeLog, type RangeLogInit } from './log/range-log.ts'
 import { BatchBuffers } from './log/write-batch.ts'
 import { type Damage, DirectoryOpening, type FoundLog, type OpenReport } from './opening.ts'
@@ -45,6 +46,7 @@ export interface RangeStoreInit {
   hintBytes?: number
 }
 
+/** Zeros when the range is absent. */
 export interface RangeStats {
   keys: number
   /** Bytes of the latest record of each key. */
@@ -161,7 +163,7 @@ export class RangeStore {
     this.#addLog({ range, index, liveBytes: 0, damaged: [], settled: false, files: [file] })
   }
 
-  /** The value of a key if memory holds it, without a promise and without the disk; undefined: ask `get`. */
+  /** The value of a key if memory holds it, good for this turn, without the disk; undefined: ask `get`. */
   peek(range: number, key: StoredKey): Uint8Array | undefined {
     this.#operations++
     return this.#log(range).peek(key)
@@ -240,7 +242,6 @@ export class RangeStore {
     await log.drop()
   }
 
-  /** Zeros when the range is absent. */
   stats(range: number): RangeStats {
     return this.#logs.get(range)?.stats() ?? { keys: 0, liveBytes: 0, fileBytes: 0 }
   }
@@ -248,6 +249,11 @@ export class RangeStore {
   /** True when the range's file, whatever is in it, would still be there after a power cut. */
   fileLasts(range: number): boolean {
     return this.#logs.get(range)?.lasts === true
+  }
+
+  /** How far the range's files reach; zeros: there are none. */
+  extent(range: number): Extent {
+    return extentOf(this.#logs.get(range)?.files ?? [])
   }
 
   totalStats(): RangeStats {
@@ -299,7 +305,6 @@ export class RangeStore {
     return this.#housekeeper.compacting
   }
 
-  /** Range files rewritten so far. */
   get compactions(): number {
     return this.#housekeeper.compactions
   }
@@ -391,9 +396,4 @@ export class RangeStore {
 
 function taking(range: number): CoterieError {
   return new CoterieError('overloaded', `range ${range} is just being put in place; try again`)
-}
-
-function rangeOf(position: Position, q: number): number {
-  const bits = Math.log2(q)
-  return bits === 0 ? 0 : position.hi >>> (32 - bits)
 }

@@ -18,8 +18,15 @@ const bytesField = (id: number) => (id << 3) | 2
 
 const DOT = { actor: bytesField(1), counter: varintField(2) }
 const CONTEXT = { vector: bytesField(1), cloud: bytesField(2) }
-const SIBLING = { dot: bytesField(1), value: bytesField(2), writeId: bytesField(3), expiresAtMs: varintField(4) }
+const SIBLING = {
+  dot: bytesField(1),
+  value: bytesField(2),
+  writeId: bytesField(3),
+  expiresAtMs: varintField(4),
+  writtenAtMs: varintField(5)
+}
 const REPLACED = { writeId: bytesField(1), dot: bytesField(2), atMs: varintField(3) }
+const DOTS = { dots: bytesField(1) }
 const STATE = { context: bytesField(1), siblings: bytesField(2), replaced: bytesField(3) }
 
 export function encodeState(state: KeyState): Uint8Array {
@@ -55,11 +62,20 @@ export function decodeState(bytes: Uint8Array): KeyState {
   })
 }
 
-/** CRC-32 (unsigned) of the encoding without `replaced`: replicas with the same versions have the same tag. */
+/**
+ * CRC-32 (unsigned) of the encoding without `replaced`: replicas with the same versions have the same tag. Its lowest bit
+ * says whether the state may be dead, now or once it has expired (`mayBeDead`): an index finds those by it.
+ */
 export function stateTag(state: KeyState): number {
   const writer = new protobuf.Writer()
   writeVersions(writer, state)
-  return crc32(writer.finish())
+  const lasts = state.siblings.some(({ value, expiresAtMs }) => value !== undefined && expiresAtMs === 0)
+  return ((crc32(writer.finish()) & ~1) | (lasts ? 0 : 1)) >>> 0
+}
+
+/** False: the state of this tag holds a value that never expires. */
+export function mayBeDead(tag: number): boolean {
+  return (tag & 1) === 1
 }
 
 /** The message `Context` alone; `token.ts` binds it to its key and cluster. */
@@ -74,16 +90,37 @@ export function decodeBareContext(bytes: Uint8Array): CausalContext {
   return decoding('context', bytes, readContext)
 }
 
+/** The message `Dots`: range clocks (every dot of an actor up to this one), and lists of dots. */
+export function encodeDots(dots: Iterable<Dot>): Uint8Array {
+  const writer = new protobuf.Writer()
+  for (const dot of dots) writeDot(writer.uint32(DOTS.dots), dot)
+  return writer.finish()
+}
+
+/** Throws `protocol`. */
+export function decodeDots(bytes: Uint8Array): Dot[] {
+  return decoding('list of dots', bytes, (reader, end) => {
+    const dots: Dot[] = []
+    readFields(reader, end, tag => {
+      if (tag === DOTS.dots) dots.push(nested(reader, readDot))
+      return tag === DOTS.dots
+    })
+    mustRise('dots', dots, compareDots)
+    return dots
+  })
+}
+
 function writeVersions(writer: protobuf.Writer, state: KeyState): void {
   writer.uint32(STATE.context).fork()
   writeContext(writer, state.context)
   writer.ldelim()
-  for (const { dot, value, writeId, expiresAtMs } of state.siblings) {
+  for (const { dot, value, writeId, expiresAtMs, writtenAtMs } of state.siblings) {
     writer.uint32(STATE.siblings).fork()
     writeDot(writer.uint32(SIBLING.dot), dot)
     if (value !== undefined) writer.uint32(SIBLING.value).bytes(value)
     writer.uint32(SIBLING.writeId).bytes(Buffer.from(writeId, 'hex'))
     if (expiresAtMs !== 0) writer.uint32(SIBLING.expiresAtMs).uint64(expiresAtMs)
+    if (writtenAtMs !== 0) writer.uint32(SIBLING.writtenAtMs).uint64(writtenAtMs)
     writer.ldelim()
   }
 }
@@ -133,16 +170,18 @@ function readSibling(reader: protobuf.Reader, end: number): Sibling {
   let value: Uint8Array | undefined
   let writeId = ''
   let expiresAtMs = 0
+  let writtenAtMs = 0
   readFields(reader, end, tag => {
     if (tag === SIBLING.dot) dot = nested(reader, readDot)
     else if (tag === SIBLING.value) value = reader.bytes()
     else if (tag === SIBLING.writeId) writeId = readHex(reader, WRITE_ID_BYTES, 'write id')
     else if (tag === SIBLING.expiresAtMs) expiresAtMs = readInteger(reader)
+    else if (tag === SIBLING.writtenAtMs) writtenAtMs = readInteger(reader)
     else return false
     return true
   })
   if (!dot || writeId === '') throw new RangeError('a sibling without dot or write id')
-  return { dot, value, writeId, expiresAtMs }
+  return { dot, value, writeId, expiresAtMs, writtenAtMs }
 }
 
 function readReplaced(reader: protobuf.Reader, end: number): Replaced {

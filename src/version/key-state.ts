@@ -21,6 +21,8 @@ export interface Sibling {
   readonly writeId: string
   /** Wall milliseconds, fixed with the write id; 0: never. */
   readonly expiresAtMs: number
+  /** Wall milliseconds of the node that minted the dot; orders nothing but the last-writer-wins view. 0: not known. */
+  readonly writtenAtMs: number
 }
 
 /** A write that another has replaced, remembered for its retries. */
@@ -78,7 +80,7 @@ export interface WriteResult {
 export const MAX_REPLACED = 64
 
 /** Upper bounds of the bytes that one sibling (without its value), context entry and replaced id take when encoded. */
-const SIBLING_BYTES = 56
+const SIBLING_BYTES = 64
 const ENTRY_BYTES = 24
 const REPLACED_BYTES = 48
 
@@ -110,7 +112,7 @@ export function write(state: KeyState, input: WriteInput): WriteResult {
     if (covers(context, sibling.dot)) note(replaced, { id: sibling.writeId, dot: sibling.dot, atMs: nowMs })
     else kept.push(sibling)
   }
-  const written: Sibling = { dot, value, writeId, expiresAtMs }
+  const written: Sibling = { dot, value, writeId, expiresAtMs, writtenAtMs: nowMs }
   const after: KeyState = {
     context: withDotsUpTo(join(state.context, context), dot),
     siblings: [...kept.filter(sibling => !replaced.has(sibling.writeId)), written].sort(bySiblingDot),
@@ -156,6 +158,18 @@ export function isLive(sibling: Sibling, nowMs: number): boolean {
   return sibling.value !== undefined && (sibling.expiresAtMs === 0 || sibling.expiresAtMs > nowMs)
 }
 
+/** True when no sibling is live any more: a key that was deleted, or has expired. */
+export function isDead(state: KeyState, nowMs: number): boolean {
+  return !state.siblings.some(sibling => isLive(sibling, nowMs))
+}
+
+/** The state without the siblings that are `gone`. Its context keeps their dots: they stay so. */
+export function withoutSiblings(state: KeyState, isGone: (dot: Dot) => boolean): { state: KeyState; gone: Dot[] } {
+  const gone = state.siblings.map(({ dot }) => dot).filter(isGone)
+  if (gone.length === 0) return { state, gone }
+  return { state: { ...state, siblings: state.siblings.filter(({ dot }) => !gone.includes(dot)) }, gone }
+}
+
 /**
  * What a reader is shown: no tombstones, nothing expired, and one only (the lowest dot) of the dots that a retried
  * write got from several coordinators. The others stay in the state: dropping one there would make the result of a
@@ -168,6 +182,11 @@ export function liveSiblings(state: KeyState, nowMs: number): Sibling[] {
     if (isLive(sibling, nowMs) && !live.some(shown)) live.push(sibling)
   }
   return live
+}
+
+/** When the newest sibling was written (wall milliseconds) that is deleted or expired; 0: there is none. */
+export function deletedAtMs(state: KeyState, nowMs: number): number {
+  return Math.max(0, ...state.siblings.filter(sibling => !isLive(sibling, nowMs)).map(({ writtenAtMs }) => writtenAtMs))
 }
 
 /** True when both hold the same siblings and know of the same writes; `replaced` may differ. */

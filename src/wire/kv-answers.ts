@@ -44,17 +44,19 @@ interface Codec<K extends Kind> {
 
 const got: Codec<'got'> = {
   field: 10,
-  write(w, { siblings, context, replies }) {
+  write(w, { siblings, context, replies, deletedAtMs }) {
     for (const sibling of siblings) putMessage(w, 1, sibling, writeSibling)
     putBytes(w, 2, context)
     putNumber(w, 3, replies)
+    putNumber(w, 4, deletedAtMs)
   },
   read(r, end) {
-    const answer: Of<'got'> = { type: 'got', siblings: [], context: EMPTY, replies: 0 }
+    const answer: Of<'got'> = { type: 'got', siblings: [], context: EMPTY, replies: 0, deletedAtMs: 0 }
     eachField(r, end, field => {
       if (field === 1) append(answer.siblings, readSibling(r), WIRE_LIMITS.maxSiblings, 'siblings')
       else if (field === 2) answer.context = readContext(r)
       else if (field === 3) answer.replies = r.uint32()
+      else if (field === 4) answer.deletedAtMs = readNumber(r)
       else return false
       return true
     })
@@ -66,14 +68,16 @@ function writeSibling(w: Writer, sibling: SiblingView): void {
   putBytes(w, 1, sibling.value)
   putText(w, 2, sibling.dot)
   putNumber(w, 3, sibling.expiresAtMs)
+  putNumber(w, 4, sibling.writtenAtMs)
 }
 
 function readSibling(r: Reader): SiblingView {
-  const sibling: SiblingView = { value: EMPTY, dot: '', expiresAtMs: 0 }
+  const sibling: SiblingView = { value: EMPTY, dot: '', expiresAtMs: 0, writtenAtMs: 0 }
   eachField(r, nestedEnd(r), field => {
     if (field === 1) sibling.value = readBytes(r, WIRE_LIMITS.maxStateBytes, 'a value')
     else if (field === 2) sibling.dot = readName(r)
     else if (field === 3) sibling.expiresAtMs = readNumber(r)
+    else if (field === 4) sibling.writtenAtMs = readNumber(r)
     else return false
     return true
   })
@@ -294,6 +298,19 @@ function readCopy(r: Reader): Copy {
   return copy
 }
 
+const reapable: Codec<'reapable'> = {
+  field: 40,
+  write: (w, { places }) => putRanges(w, 1, places),
+  read(r, end) {
+    const answer: Of<'reapable'> = { type: 'reapable', places: [] }
+    eachField(r, end, field => {
+      if (field === 1) readRanges(r, answer.places)
+      return field === 1
+    })
+    return answer
+  }
+}
+
 export const ANSWERS: { [K in Kind]: Codec<K> } = {
   got,
   stored,
@@ -306,5 +323,6 @@ export const ANSWERS: { [K in Kind]: Codec<K> } = {
   asked,
   pulled,
   mirrored,
-  copies
+  copies,
+  reapable
 }

@@ -19,12 +19,14 @@ export const WIRE_LIMITS = {
   maxKeys: 65_536,
   maxNameBytes: 128,
   maxSources: 1024,
+  maxTombstones: 1024,
   maxSignatureBytes: 128,
   maxErrorBytes: 4096
 } as const
 
 const VARINT = 0
 const DELIMITED = 2
+const FIXED32 = 5
 const LEVEL_NAMES = ['default', 'quorum', 'all'] as const
 
 export const EMPTY: Uint8Array = new Uint8Array(0)
@@ -43,6 +45,10 @@ export function putFlag(w: Writer, field: number, value: boolean): void {
 
 export function putBytes(w: Writer, field: number, value: Uint8Array): void {
   if (value.length > 0) w.uint32((field << 3) | DELIMITED).bytes(value)
+}
+
+export function putFixed32(w: Writer, field: number, value: number): void {
+  if (value !== 0) w.uint32((field << 3) | FIXED32).fixed32(value)
 }
 
 /** A field with presence: written even when empty. */

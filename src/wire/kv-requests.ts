@@ -1,16 +1,19 @@
 /** Requests as protobuf: one writer and one reader a kind, by the field number that `Frame` has for it (`kv.proto`). */
 import { LIMITS, MAX_RANGES } from '../config.ts'
-import type { Request } from '../messages.ts'
+import type { Request, Tombstone } from '../messages.ts'
 import {
   append,
   EMPTY,
   eachField,
   malformed,
   needKey,
+  nestedEnd,
   putBytes,
   putClaims,
+  putFixed32,
   putFlag,
   putLevel,
+  putMessage,
   putNumber,
   putOptional,
   putRanges,
@@ -258,6 +261,46 @@ const seal: Codec<'seal'> = {
   }
 }
 
+const reap: Codec<'reap'> = {
+  field: 24,
+  write(w, { range, tombstones, proven }) {
+    putNumber(w, 1, range)
+    for (const tombstone of tombstones) putMessage(w, 2, tombstone, writeTombstone)
+    putFlag(w, 3, proven)
+  },
+  read(r, end) {
+    const request: Of<'reap'> = { type: 'reap', range: 0, tombstones: [], proven: false }
+    eachField(r, end, field => {
+      if (field === 1) request.range = readRange(r)
+      else if (field === 2) append(request.tombstones, readTombstone(r), WIRE_LIMITS.maxTombstones, 'tombstones')
+      else if (field === 3) request.proven = r.bool()
+      else return false
+      return true
+    })
+    return request
+  }
+}
+
+function writeTombstone(w: Writer, { hi, lo, tag, context }: Tombstone): void {
+  putFixed32(w, 1, hi)
+  putFixed32(w, 2, lo)
+  putFixed32(w, 3, tag)
+  putBytes(w, 4, context)
+}
+
+function readTombstone(r: Reader): Tombstone {
+  const tombstone: Tombstone = { hi: 0, lo: 0, tag: 0, context: EMPTY }
+  eachField(r, nestedEnd(r), field => {
+    if (field === 1) tombstone.hi = r.fixed32()
+    else if (field === 2) tombstone.lo = r.fixed32()
+    else if (field === 3) tombstone.tag = r.fixed32()
+    else if (field === 4) tombstone.context = readContext(r)
+    else return false
+    return true
+  })
+  return tombstone
+}
+
 export const REQUESTS: { [K in Kind]: Codec<K> } = {
   get,
   put,
@@ -270,5 +313,6 @@ export const REQUESTS: { [K in Kind]: Codec<K> } = {
   pull,
   mirror: rangesCodec('mirror', 21),
   seal,
-  copies: rangesCodec('copies', 23)
+  copies: rangesCodec('copies', 23),
+  reap
 }

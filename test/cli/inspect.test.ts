@@ -8,6 +8,7 @@ import { type Expected, FIXTURES } from '../../scripts/storage-fixtures.ts'
 import type { Parts } from '../../src/cli/parts.ts'
 import { verifyRecord } from '../../src/cli/verify-record.ts'
 import { CopyTable } from '../../src/replica/copy-table.ts'
+import { RangeClocks } from '../../src/replica/range-clocks.ts'
 import { Replicas } from '../../src/replica/replicas.ts'
 import { silentLog, systemClock, systemRandom, systemTimers } from '../../src/runtime.ts'
 import { nodeFiles } from '../../src/storage/disk/node-files.ts'
@@ -166,7 +167,8 @@ test('files that the replicas of a node have written, rewritten and hinted on a 
     hintBytes: 4096
   })
   const copies = new CopyTable(ports, { dir: files })
-  const replicas = new Replicas(ports, { store, copies }, { q: Q })
+  const clocks = new RangeClocks(ports, { store }, { path: join(files, 'clocks.json') })
+  const replicas = new Replicas(ports, { store, copies, clocks }, { q: Q })
   await store.open()
   await copies.open([], Q)
   const all = Array.from({ length: Q }, (_, range) => range)

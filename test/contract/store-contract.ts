@@ -34,6 +34,9 @@ async function rejects(code: ErrorCode, work: Promise<unknown>): Promise<void> {
   assert.ok(isCoterieError(error, code), `${code} was due, not ${error}`)
 }
 
+/** Resolves when the wall clock has passed this time: two writes in one millisecond have no order. */
+const later = (ms: number) => until('the wall clock goes on', () => Date.now() > ms, 5000)
+
 async function allOf(keys: AsyncIterable<Uint8Array>): Promise<string[]> {
   const found: string[] = []
   for await (const key of keys) found.push(textOf(key))
@@ -115,6 +118,27 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
     await store.put('stale', 'two', { context })
     await store.put('stale', 'three', { context })
     assert.equal(await valuesOf('stale'), ['three', 'two'])
+  })
+
+  test('of several values "latest" shows the last written, none when a delete came after it, and covers them all', async () => {
+    await store.put('lww', 'first')
+    const { siblings } = await store.get('lww')
+    await later(siblings[0]!.writtenAt!)
+    const second = await store.put('lww', 'second')
+    const shown = await store.get('lww', { latest: true })
+    assert.equal(
+      shown.siblings.map(({ dot }) => dot),
+      [second.dot]
+    )
+    assert.equal(shown.values.map(textOf), ['second'])
+    assert.is((await store.get('lww')).values.length, 2, 'the other is still there')
+    const one = await store.put('lww', 'one', { context: shown.context })
+    assert.equal([one.siblings, one.replaced], [1, 2])
+    const beside = await store.put('lww', 'beside')
+    await later((await store.get('lww')).siblings.find(({ dot }) => dot === beside.dot)!.writtenAt!)
+    await store.delete('lww', { context: one.context })
+    assert.equal(await valuesOf('lww'), ['beside'])
+    assert.equal((await store.get('lww', { latest: true })).values, [])
   })
 
   test('delete with a context deletes what it has seen, without one all there is', async () => {

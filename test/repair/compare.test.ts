@@ -3,9 +3,10 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import type { Duplex } from '../../src/ports.ts'
-import { answerCompare, type CompareOptions, compareRanges } from '../../src/repair/compare.ts'
+import { answerCompare, compareRanges } from '../../src/repair/compare.ts'
 import { encodeSync, type SyncMessage } from '../../src/repair/sync-codec.ts'
 import { systemTimers } from '../../src/runtime.ts'
+import { session as runSession, type Session } from '../support/compare-session.ts'
 import { duplexPair, type MemoryPipe } from '../support/memory-duplex.ts'
 import { MemoryHub } from '../support/memory-network.ts'
 import { bytesOf, keysIn, type MemoryReplica, openReplica, put, stateOf, valuesOf } from '../support/memory-replica.ts'
@@ -13,29 +14,9 @@ import { bytesOf, keysIn, type MemoryReplica, openReplica, put, stateOf, valuesO
 const test = suite('compare')
 const RANGES = [1, 2, 5]
 
-interface Session extends CompareOptions {
-  ranges?: number[]
-  /** Stands between the two: sees every message of the initiator's, may cut. */
-  pipe?: (pipe: MemoryPipe) => void
-}
-
-/** One session between two replicas; what both sides said of its end. */
-async function session(from: MemoryReplica, to: MemoryReplica, { ranges = RANGES, pipe, ...options }: Session = {}) {
-  const hub = new MemoryHub()
-  const network = hub.network('from')
-  let answered: Promise<void> = Promise.resolve()
-  const open = async (): Promise<Duplex> => {
-    const made = duplexPair()
-    answered = answerCompare({ replicas: to.replicas, timers: systemTimers, prepare: async () => {} }, made.right)
-    answered.catch(() => undefined)
-    pipe?.(made)
-    return made.left
-  }
-  const parts = { replicas: from.replicas, timers: systemTimers, network: Object.assign(network, { open }) }
-  const result = await compareRanges(parts, 'to', ranges, options)
-  await answered
-  return result
-}
+/** A session over all ranges that these tests use. */
+const session = (from: MemoryReplica, to: MemoryReplica, init: Partial<Session> = {}) =>
+  runSession(from, to, { ranges: RANGES, ...init })
 
 const failure = (work: Promise<unknown>): Promise<unknown> =>
   work.then(

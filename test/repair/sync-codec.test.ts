@@ -9,6 +9,9 @@ import { isCoterieError } from '../../src/errors.ts'
 import type { CopyStatus } from '../../src/messages.ts'
 import { decodeSync, ENTRY_BYTES, encodeSync, POSITION_BYTES, type SyncMessage } from '../../src/repair/sync-codec.ts'
 import { BUCKET_BYTES, BUCKETS } from '../../src/replica/bucket-sums.ts'
+import { encodeDots } from '../../src/version/codec.ts'
+import { compareDots, formatDot } from '../../src/version/dot.ts'
+import { ACTORS } from '../version/arbitraries.ts'
 
 const test = suite('sync codec')
 const schema = readFileSync(join(import.meta.dirname, '../../src/wire/sync.proto'), 'utf8')
@@ -20,8 +23,14 @@ const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: 
 const whole = (unit: number) => fc.nat(5).chain(count => bytes(count * unit))
 const status = fc.constantFrom<CopyStatus>('none', 'syncing', 'synced', 'frozen')
 const type = <T extends string>(name: T) => fc.constant(name)
+const key = fc.uint8Array({ minLength: 1, maxLength: LIMITS.maxKeyBytes })
+const dotArb = fc.record({ actor: fc.constantFrom(...ACTORS), counter: fc.integer({ min: 1, max: 2 ** 40 }) })
+const dotsArb = fc.uniqueArray(dotArb, { maxLength: 5, selector: formatDot }).map(dots => dots.sort(compareDots))
+const clockArb = fc
+  .uniqueArray(dotArb, { maxLength: 5, selector: ({ actor }) => actor })
+  .map(dots => dots.sort(compareDots).map(({ actor, counter }): [string, number] => [actor, counter]))
 const item = fc.record({
-  key: fc.uint8Array({ minLength: 1, maxLength: LIMITS.maxKeyBytes }),
+  key,
   state: fc.uint8Array(),
   more: fc.boolean()
 })
@@ -45,6 +54,8 @@ const anyArb: fc.Arbitrary<SyncMessage> = fc.oneof(
   }),
   fc.record({ type: type('states'), range, items: fc.array(item, { maxLength: 4 }) }),
   fc.record({ type: type('want'), range, positions: whole(POSITION_BYTES) }),
+  fc.record({ type: type('clock'), range, entries: clockArb, synced: fc.boolean() }),
+  fc.record({ type: type('dead'), range, items: fc.array(fc.record({ key, dots: dotsArb }), { maxLength: 4 }) }),
   ...(['endOfStatus', 'endOfEntries', 'endOfStates', 'finish', 'done'] as const).map(name =>
     fc.record({ type: type(name) })
   )
@@ -57,11 +68,20 @@ const plain = (value: Uint8Array) => new Uint8Array(value)
 /** The message as a full protobuf implementation would have to write it. */
 function asProto(message: SyncMessage): Record<string, unknown> {
   const { type, ...body } = message
-  const fields =
-    message.type === 'status'
-      ? { ...body, status: ['none', 'syncing', 'synced', 'frozen'].indexOf(message.status) }
-      : body
-  return { [type]: fields }
+  return { [type]: { ...body, ...changed(message) } }
+}
+
+function changed(message: SyncMessage): Record<string, unknown> {
+  switch (message.type) {
+    case 'status':
+      return { status: ['none', 'syncing', 'synced', 'frozen'].indexOf(message.status) }
+    case 'clock':
+      return { dots: encodeDots(message.entries.map(([actor, counter]) => ({ actor, counter }))) }
+    case 'dead':
+      return { keys: message.items.map(({ key, dots }) => ({ key, dots: encodeDots(dots) })) }
+    default:
+      return {}
+  }
 }
 
 test('what is encoded decodes to the same', () => {
@@ -108,6 +128,8 @@ test('sizes that do not add up are refused', () => {
     { entries: { range: 1, buckets: [BUCKETS], entries: new Uint8Array() } },
     { status: { range: 1, status: 2, keys: 1, buckets: new Uint8Array(8) } },
     { states: { range: 1, items: [{ key: new Uint8Array(), state: new Uint8Array(1) }] } },
+    { dead: { range: 1, keys: [{ key: new Uint8Array(), dots: new Uint8Array() }] } },
+    { clock: { range: 1, dots: encodeDots([1, 2].map(counter => ({ actor: ACTORS[0]!, counter }))) } },
     { states: { range: 1, items: [{ key: new Uint8Array(LIMITS.maxKeyBytes + 1), state: new Uint8Array(1) }] } },
     {}
   ]) {

@@ -2,6 +2,7 @@
 
 import { BucketSums } from '../../src/replica/bucket-sums.ts'
 import { CopyTable } from '../../src/replica/copy-table.ts'
+import { RangeClocks } from '../../src/replica/range-clocks.ts'
 import { Replicas, storedKey, type WriteIntent } from '../../src/replica/replicas.ts'
 import { silentLog, systemClock, systemRandom, systemTimers } from '../../src/runtime.ts'
 import { RangeStore } from '../../src/storage/range-store.ts'
@@ -36,10 +37,14 @@ export async function openReplica(
   const ports = { clock: systemClock, timers: systemTimers, random: systemRandom, files, log: silentLog }
   const store = new RangeStore(ports, { dir: 'd/ranges', q: Q, durability, cacheBytes })
   const copies = new CopyTable(ports, { dir: 'd' })
-  const replicas = new Replicas(ports, { store, copies }, { q: Q })
+  const clocks = new RangeClocks(ports, { store }, { path: 'd/clocks.json' })
+  const replicas = new Replicas(ports, { store, copies, clocks }, { q: Q })
   const fresh = files.paths().length === 0
-  const { ranges } = await store.open()
+  const { ranges, damages } = await store.open()
   await copies.open(ranges, Q)
+  const damaged = new Set(damages.map(({ range }) => range))
+  const doubtful = await clocks.open(copies.withStatus('synced').filter(range => !damaged.has(range)))
+  await copies.set([...damaged, ...doubtful], 'syncing')
   for (const range of copies.ranges()) store.create(range)
   if (fresh) {
     const all = init.ranges ?? Array.from({ length: Q }, (_, range) => range)

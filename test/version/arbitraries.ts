@@ -25,7 +25,8 @@ export function writeOf(dot: Dot): Sibling {
   const number = ACTORS.indexOf(dot.actor) * 6 + dot.counter
   const write = number % 11
   const value = write % 4 === 0 ? undefined : new Uint8Array([write, write])
-  return { dot, value, writeId: idOf(write), expiresAtMs: write % 5 === 0 ? NOW - 1 : 0 }
+  const writtenAtMs = write % 3 === 0 ? 0 : NOW - number
+  return { dot, value, writeId: idOf(write), expiresAtMs: write % 5 === 0 ? NOW - 1 : 0, writtenAtMs }
 }
 
 export const idOf = (write: number) => write.toString(16).padStart(16, '0')

@@ -6,9 +6,18 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { isCoterieError } from '../../src/errors.ts'
 import type { CausalContext } from '../../src/version/causal-context.ts'
-import { decodeBareContext, decodeState, encodeBareContext, encodeState, stateTag } from '../../src/version/codec.ts'
+import {
+  decodeBareContext,
+  decodeDots,
+  decodeState,
+  encodeBareContext,
+  encodeDots,
+  encodeState,
+  mayBeDead,
+  stateTag
+} from '../../src/version/codec.ts'
 import { compareDots, type Dot } from '../../src/version/dot.ts'
-import { emptyState, type KeyState, merge } from '../../src/version/key-state.ts'
+import { emptyState, isDead, type KeyState, merge } from '../../src/version/key-state.ts'
 import { ACTORS, contextArb, idOf, NOW, stateArb } from './arbitraries.ts'
 
 const test = suite('version/codec')
@@ -27,11 +36,12 @@ const contextMessage = ({ vector, cloud }: CausalContext) => ({
 function stateMessage(state: KeyState) {
   return {
     context: contextMessage(state.context),
-    siblings: state.siblings.map(({ dot, value, writeId, expiresAtMs }) => ({
+    siblings: state.siblings.map(({ dot, value, writeId, expiresAtMs, writtenAtMs }) => ({
       dot: dotMessage(dot),
       ...(value && { value }),
       writeId: Buffer.from(writeId, 'hex'),
-      ...(expiresAtMs !== 0 && { expiresAtMs })
+      ...(expiresAtMs !== 0 && { expiresAtMs }),
+      ...(writtenAtMs !== 0 && { writtenAtMs })
     })),
     replaced: state.replaced.map(({ id, dot, atMs }) => ({
       writeId: Buffer.from(id, 'hex'),
@@ -54,7 +64,13 @@ function refused(bytes: Uint8Array, why: string): void {
 
 const dot = (actor: string, counter: number): Dot => ({ actor, counter })
 const [a, b] = ACTORS
-const sibling = (of: Dot, value?: Uint8Array) => ({ dot: of, value, writeId: idOf(of.counter), expiresAtMs: 0 })
+const sibling = (of: Dot, value?: Uint8Array) => ({
+  dot: of,
+  value,
+  writeId: idOf(of.counter),
+  expiresAtMs: 0,
+  writtenAtMs: 0
+})
 const sample: KeyState = {
   context: { vector: new Map([[a, 3]]), cloud: [dot(b, 7)] },
   siblings: [sibling(dot(a, 2), new Uint8Array([1, 2, 3])), sibling(dot(a, 3)), sibling(dot(b, 7), new Uint8Array())],
@@ -94,7 +110,7 @@ test('integers up to 2^53 - 1 survive, larger ones are refused', () => {
   const most = Number.MAX_SAFE_INTEGER
   const large: KeyState = {
     context: { vector: new Map([[a, most]]), cloud: [] },
-    siblings: [{ dot: dot(a, most), value: undefined, writeId: idOf(1), expiresAtMs: most }],
+    siblings: [{ dot: dot(a, most), value: undefined, writeId: idOf(1), expiresAtMs: most, writtenAtMs: most }],
     replaced: []
   }
   assert.equal(decodeState(encodeState(large)), large)
@@ -197,11 +213,31 @@ test('a flipped byte never decodes to the same versions', () => {
 })
 
 test('the tag is the checksum of the versions alone', () => {
-  assert.is(stateTag(sample), crc32(encodeState({ ...sample, replaced: [] })))
+  const checksum = crc32(encodeState({ ...sample, replaced: [] }))
+  assert.is(stateTag(sample) >>> 1, checksum >>> 1)
   assert.is(stateTag(sample), stateTag({ ...sample, replaced: [] }))
   fc.assert(
     fc.property(stateArb, stateArb, (x, y) => {
       assert.is(stateTag(merge(x, y, NOW)), stateTag(merge(y, x, NOW)))
+    })
+  )
+})
+
+test('the lowest bit of a tag says that the state may be dead, now or later', () => {
+  fc.assert(
+    fc.property(stateArb, fc.nat(2 * NOW), (state, nowMs) => {
+      const everDead = isDead(state, Number.MAX_SAFE_INTEGER)
+      assert.is(mayBeDead(stateTag(state)), everDead)
+      if (isDead(state, nowMs)) assert.ok(everDead)
+    })
+  )
+})
+
+test('lists of dots survive their bytes, and unsorted ones are refused', () => {
+  fc.assert(
+    fc.property(contextArb, ({ cloud }) => {
+      assert.equal(decodeDots(encodeDots(cloud)), cloud)
+      if (cloud.length > 1) assert.throws(() => decodeDots(encodeDots([...cloud].reverse())))
     })
   )
 })

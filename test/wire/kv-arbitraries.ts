@@ -61,7 +61,13 @@ export const requests: { [K in Request['type']]: fc.Arbitrary<Extract<Request, {
   pull: record({ type: fc.constant('pull'), ranges, sources: fc.array(name, { maxLength: 4 }) }),
   mirror: record({ type: fc.constant('mirror'), ranges }),
   seal: record({ type: fc.constant('seal'), ranges, member: name }),
-  copies: record({ type: fc.constant('copies'), ranges })
+  copies: record({ type: fc.constant('copies'), ranges }),
+  reap: record({
+    type: fc.constant('reap'),
+    range,
+    tombstones: fc.array(record({ hi: count, lo: count, tag: count, context: bytes(0, 60) }), { maxLength: 8 }),
+    proven: flag
+  })
 }
 
 const status: fc.Arbitrary<CopyStatus> = fc.constantFrom('none', 'syncing', 'synced', 'frozen')
@@ -69,9 +75,12 @@ const status: fc.Arbitrary<CopyStatus> = fc.constantFrom('none', 'syncing', 'syn
 export const answers: { [K in Answer['type']]: fc.Arbitrary<Extract<Answer, { type: K }>> } = {
   got: record({
     type: fc.constant('got'),
-    siblings: fc.array(record({ value: bytes(0, 100), dot: name, expiresAtMs: wall }), { maxLength: 4 }),
+    siblings: fc.array(record({ value: bytes(0, 100), dot: name, expiresAtMs: wall, writtenAtMs: wall }), {
+      maxLength: 4
+    }),
     context: bytes(0, 60),
-    replies: count
+    replies: count,
+    deletedAtMs: wall
   }),
   stored: record({
     type: fc.constant('stored'),
@@ -94,7 +103,8 @@ export const answers: { [K in Answer['type']]: fc.Arbitrary<Extract<Answer, { ty
   copies: record({
     type: fc.constant('copies'),
     copies: fc.array(record({ range, status }), { maxLength: 8 })
-  })
+  }),
+  reapable: record({ type: fc.constant('reapable'), places: ranges })
 }
 
 /** An absent field and one that is `undefined` mean the same, but compare differently. */

@@ -15,7 +15,12 @@ export const get: Command = {
   name: 'get',
   summary: 'read a key',
   args: ['KEY'],
-  flags: { ...R_FLAG, file: { ...FILE_FLAG.file!, help: 'write the value to this file' }, ...KEY_FLAGS },
+  flags: {
+    ...R_FLAG,
+    latest: { type: 'boolean', help: 'of several values only the last written, by wall clocks' },
+    file: { ...FILE_FLAG.file!, help: 'write the value to this file' },
+    ...KEY_FLAGS
+  },
   notes: `
 One value is written as its bytes are. Several (concurrent writes) are shown with their dots; merge them with
 coterie put KEY VALUE --context C, where C is the context that --json prints. No such key: exit code 3.`,
@@ -23,7 +28,9 @@ coterie put KEY VALUE --context C, where C is the context that --json prints. No
     const { given, io, style } = call
     const key = keyOf(given)
     const options = operationOptions(given, 'r')
-    const result = await withClient(call, client => client.get(key, options))
+    const result = await withClient(call, client =>
+      client.get(key, { ...options, ...(given.on('latest') && { latest: true }) })
+    )
     const found = result.siblings.length > 0
     if (given.on('json')) {
       await writeJson(io, getJson(key, result))
@@ -53,10 +60,11 @@ coterie put KEY VALUE --context C, where C is the context that --json prints. No
 export function getJson(key: Uint8Array, { siblings, context, replies }: GetResult) {
   return {
     ...keyJson(key),
-    values: siblings.map(({ value, dot, expiresAt }) => ({
+    values: siblings.map(({ value, dot, expiresAt, writtenAt }) => ({
       ...bytesJson(value),
       dot,
-      ...(expiresAt !== undefined && { expiresAt })
+      ...(expiresAt !== undefined && { expiresAt }),
+      ...(writtenAt !== undefined && { writtenAt })
     })),
     context,
     replies

@@ -24,14 +24,17 @@ function options(sitting: Sitting, flags: ReturnType<typeof takeFlags>, signal: 
 
 const get: Verb = {
   name: 'get',
-  usage: 'KEY [--r n|quorum|all]',
-  summary: 'read a key; several values are concurrent writes (siblings)',
+  usage: 'KEY [--r n|quorum|all] [--latest]',
+  summary: 'read a key; several values are concurrent writes (siblings), --latest shows the last written',
   completes: 'keys',
   async run(sitting, words, signal) {
-    const flags = takeFlags(words, { r: true })
+    const flags = takeFlags(words, { r: true, latest: false })
     expect(flags.rest, get, 1, 1)
     const key = keyWord(flags.rest[0]!)
-    const { siblings, context, replies } = await sitting.cluster.get(key, options(sitting, flags, signal, 'r'))
+    const { siblings, context, replies } = await sitting.cluster.get(key, {
+      ...options(sitting, flags, signal, 'r'),
+      ...(flags.on('latest') && { latest: true })
+    })
     sitting.seen.remember(key, context)
     if (siblings.length === 0) throw new CoterieError('not-found', `no such key: ${printableKey(key)}`)
     const { style } = sitting

@@ -113,10 +113,16 @@ function drawSettings(random: SimRandom, wish: SceneWish): Scene['settings'] {
     leaseMs: Math.max(5 * reconcileIntervalMs, random.between(10, 60) * 500),
     requestTimeoutMs: random.between(20, 50) * 100,
     hedgeDelayMs: random.between(5, 20) * 10,
+    reapAfterMs: drawReaping(random.fork('reaping')),
     // Now and then nearly every read goes to the disk.
     cacheBytes: random.chance(0.25) ? random.pick([1, 256, 4096]) : DEFAULT_SETTINGS.cacheBytes,
     ...drawUpkeep(random.fork('upkeep'))
   }
+}
+
+/** Longer than any try of a client: a write that another has replaced is not tried again. In some runs nothing is reaped. */
+function drawReaping(random: SimRandom): number {
+  return random.chance(0.8) ? random.between(11, 30) * 500 : DEFAULT_SETTINGS.reapAfterMs
 }
 
 /** Files are small here: in most runs they are rewritten and hinted all the time, in the others never. */

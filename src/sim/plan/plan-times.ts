@@ -8,6 +8,7 @@
  *   +  2 × requestTimeoutMs          what clients still have under way
  *   +  2 × leaseMs                   one that was left behind ends, one is taken anew
  *   +  3 × antiEntropyIntervalMs     one round may be cut, one is missed, one mends
+ *   +  3 × reapAfterMs               every member has seen a key dead for so long, the last of the list for twice as long
  *   + 10 s for every joiner          movements that change one preference list wait for each other
  */
 import { DEFAULT_SETTINGS } from '../../config.ts'
@@ -17,8 +18,13 @@ const FIXED_MS = 40_000
 const JOIN_MS = 10_000
 
 export function settleLimitMs({ settings, nodes }: Pick<Plan, 'settings' | 'nodes'>): number {
-  const { gossipIntervalMs, requestTimeoutMs, leaseMs, antiEntropyIntervalMs } = { ...DEFAULT_SETTINGS, ...settings }
-  const scaledMs = 20 * gossipIntervalMs + 2 * requestTimeoutMs + 2 * leaseMs + 3 * antiEntropyIntervalMs
+  const all = { ...DEFAULT_SETTINGS, ...settings }
+  const scaledMs =
+    20 * all.gossipIntervalMs +
+    2 * all.requestTimeoutMs +
+    2 * all.leaseMs +
+    3 * all.antiEntropyIntervalMs +
+    3 * all.reapAfterMs
   return FIXED_MS + scaledMs + (nodes.length - 1) * JOIN_MS
 }
 

@@ -260,3 +260,8 @@ export class KeyIndex {
     this.#files[file]! += change
   }
 }
+
+/** The range that a position lies in, of `q` equal ones. */
+export function rangeOf({ hi }: Position, q: number): number {
+  return q === 1 ? 0 : hi >>> (32 - Math.log2(q))
+}

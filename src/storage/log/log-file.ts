@@ -65,3 +65,16 @@ export class LogFile {
 export function slotOf(generation: number): number {
   return generation % (MAX_FILE + 1)
 }
+
+/** How far the files of a range reach: the generation of the newest that has anything in it, and its bytes. */
+export interface Extent {
+  generation: number
+  bytes: number
+}
+
+export function extentOf(files: readonly LogFile[]): Extent {
+  const newest = files
+    .filter(({ writer }) => writer.written > 0)
+    .reduce<LogFile | undefined>((a, b) => (a === undefined || b.generation > a.generation ? b : a), undefined)
+  return { generation: newest?.generation ?? 0, bytes: newest?.writer.written ?? 0 }
+}

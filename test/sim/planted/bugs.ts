@@ -7,6 +7,7 @@ import { DISK_BUGS } from './disk-bugs.ts'
 import { FOUND_BUGS } from './found-bugs.ts'
 import { HINT_BUGS } from './hint-bugs.ts'
 import { QUORUM_BUGS } from './quorum-bugs.ts'
+import { REAPING_BUGS } from './reaping-bugs.ts'
 import { RING_BUGS } from './ring-bugs.ts'
 import { VERSION_BUGS } from './version-bugs.ts'
 
@@ -15,6 +16,7 @@ export const BUGS: readonly Bug[] = [
   ...VERSION_BUGS,
   ...QUORUM_BUGS,
   ...HINT_BUGS,
+  ...REAPING_BUGS,
   ...RING_BUGS,
   ...FOUND_BUGS
 ]

@@ -29,6 +29,15 @@ export const QUORUM_BUGS: readonly Bug[] = [
     scenarios: ['wipe']
   },
   {
+    name: 'hedge-counts-twice',
+    what: 'counts every answer of a read twice once it has asked one replica more than R',
+    file: 'src/coordinator/read.ts',
+    find: 'this.#quorum.answer(member, decoded !== undefined, synced)',
+    replace:
+      "for (const again of this.#asked > this.#target.needed ? ['', '2'] : ['']) this.#quorum.answer(member + again, decoded !== undefined, synced)",
+    scenarios: ['pauses', 'hot-key', 'swarm']
+  },
+  {
     name: 'own-ack-not-awaited',
     what: 'counts its own copy before that has stored the write',
     file: 'src/coordinator/write.ts',
@@ -64,8 +73,8 @@ export const QUORUM_BUGS: readonly Bug[] = [
   {
     name: 'sums-not-kept-up',
     what: 'never changes the sums of a copy once they are worked out, so that copies look equal that are not',
-    file: 'src/replica/replicas.ts',
-    find: 'if (inPlace) this.#sumUp(range, key, oldTag, tag)',
+    file: 'src/replica/key-appends.ts',
+    find: 'if (inPlace) sums.replace(range, key, oldTag, tag)',
     replace: 'if (inPlace) void oldTag',
     scenarios: ['partition', 'swarm']
   }

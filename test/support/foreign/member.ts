@@ -238,6 +238,9 @@ export class ForeignMember {
       case 'merge':
         this.#merge(content.range, content.key, content.state)
         return ['merged', { synced: this.#synced.has(content.range) }]
+      case 'reap':
+        // It keeps no clocks.
+        return ['reapable', {}]
       default:
         throw new Error(`${frame.body} is not served here`)
     }

@@ -131,7 +131,7 @@ export interface Dot {
 }
 export interface State {
   context: { vector: Dot[]; cloud: Dot[] }
-  siblings: { dot: Dot; value?: Uint8Array; writeId: Uint8Array; expiresAtMs: number }[]
+  siblings: { dot: Dot; value?: Uint8Array; writeId: Uint8Array; expiresAtMs: number; writtenAtMs?: number }[]
   replaced: { writeId: Uint8Array; dot: Dot; atMs: number }[]
 }
 
@@ -142,12 +142,20 @@ export const decodeState = stateCodec.decode
 export function encodeState({ context, siblings, replaced }: State): Uint8Array {
   return stateCodec.encode({
     context,
-    siblings: siblings.map(({ expiresAtMs, ...rest }) => (expiresAtMs === 0 ? rest : { ...rest, expiresAtMs })),
+    siblings: siblings.map(({ expiresAtMs, writtenAtMs, ...rest }) => ({
+      ...rest,
+      ...(expiresAtMs > 0 && { expiresAtMs }),
+      ...(writtenAtMs && { writtenAtMs })
+    })),
     replaced: replaced.map(({ atMs, ...rest }) => (atMs === 0 ? rest : { ...rest, atMs }))
   })
 }
 
-export const tagOf = (state: State) => crc32(encodeState({ ...state, replaced: [] }))
+export const tagOf = (state: State) => {
+  const lasts = state.siblings.some(({ value, expiresAtMs }) => value !== undefined && !expiresAtMs)
+  const checksum = crc32(encodeState({ ...state, replaced: [] }))
+  return (lasts ? checksum & ~1 : checksum | 1) >>> 0
+}
 
 const RETRY_WINDOW_MS = 60_000
 const compareDots = (a: Dot, b: Dot) => Buffer.compare(a.actor, b.actor) || a.counter - b.counter

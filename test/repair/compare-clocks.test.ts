@@ -1,0 +1,161 @@
+/** Range clocks between replicas: what is joined when, what is dead, and who has lost something (design §10). */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { settleCopy } from '../../src/repair/compare-clocks.ts'
+import { storedKey } from '../../src/replica/replicas.ts'
+import { session } from '../support/compare-session.ts'
+import { FakeFiles } from '../support/fake-files.ts'
+import { bytesOf, keysIn, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
+
+const test = suite('compare clocks')
+const [KEY, OTHER] = keysIn(1, 2) as [string, string]
+
+const compare = (from: MemoryReplica, to: MemoryReplica, pushOnly = false) =>
+  session(from, to, { ranges: [1], pushOnly, durable: pushOnly })
+const clockOf = ({ replicas }: MemoryReplica) => replicas.clocks.of(1)
+const keysOf = ({ store }: MemoryReplica) => store.stats(1).keys
+
+/** Both hold a value, both hear of its delete, and both reap it. Gives the value's state. */
+async function reapedBy(...nodes: MemoryReplica[]): Promise<Uint8Array> {
+  const [first] = nodes as [MemoryReplica]
+  const written = await put(first, KEY, 'old')
+  const deleted = await put(first, KEY, undefined, written.state.context)
+  for (const node of nodes) {
+    for (const { bytes } of [written, deleted]) await node.replicas.merge(1, bytesOf(KEY), bytes)
+    const { hi, lo } = storedKey(bytesOf(KEY))
+    await node.replicas.clocks.save([1])
+    assert.ok(await node.replicas.reap(1, bytesOf(KEY), node.replicas.tagAt(1, hi, lo)!))
+  }
+  return written.bytes
+}
+
+test('both sides join the clock of the other once they have all that it held', async () => {
+  for (const swap of [false, true]) {
+    const a = await openReplica()
+    const b = await openReplica()
+    const mine = await put(a, KEY, 'a')
+    const theirs = await put(b, OTHER, 'b')
+    const lone = await put(a, OTHER, 'c')
+    await (swap ? compare(b, a) : compare(a, b))
+    for (const node of [a, b]) for (const { dot } of [mine, theirs, lone]) assert.ok(clockOf(node).covers(dot))
+    assert.equal(clockOf(a).entries(), clockOf(b).entries())
+  }
+})
+
+test('of a session that only pushes, the side that is pushed to joins', async () => {
+  const a = await openReplica()
+  const b = await openReplica()
+  const mine = await put(a, KEY, 'a')
+  const theirs = await put(b, OTHER, 'b')
+  await compare(a, b, true)
+  assert.ok(clockOf(b).covers(mine.dot))
+  assert.not(clockOf(a).covers(theirs.dot), 'it has pulled nothing')
+})
+
+test('a gap in what came one by one is closed by a session', async () => {
+  const a = await openReplica()
+  const b = await openReplica()
+  const states = [await put(a, KEY, '1'), await put(a, OTHER, '2'), await put(a, KEY, '3')]
+  await b.replicas.merge(1, bytesOf(KEY), states[2]!.bytes)
+  assert.not(clockOf(b).covers(states[2]!.dot), 'the second has not come')
+  await compare(b, a)
+  assert.ok(clockOf(b).covers(states[2]!.dot))
+})
+
+test('no clock is given by a copy that found damage during the session, nor taken by one', async () => {
+  for (const harmed of ['giver', 'taker'] as const) {
+    const giver = await openReplica()
+    const taker = await openReplica()
+    const first = await put(giver, KEY, 'a')
+    // The taker gets both in one state, and does not know whose the first dot was.
+    const { dot } = await put(giver, KEY, 'b', first.state.context)
+    const node = harmed === 'giver' ? giver : taker
+    await session(taker, giver, {
+      ranges: [1],
+      pipe: ({ left }) => {
+        const { source } = left
+        left.source = (async function* () {
+          for await (const message of source) {
+            // The first answer: both have told what they hold.
+            node.replicas.doubt(1, 'a test says so')
+            yield message
+          }
+        })()
+      }
+    })
+    assert.not(clockOf(taker).covers(dot), `${harmed} harmed`)
+  }
+})
+
+test('a syncing copy gives up what all that it was compared with call dead, then covers what they cover', async () => {
+  const [a, b] = [await openReplica(), await openReplica()]
+  const old = await reapedBy(a, b)
+  const back = await openReplica()
+  await back.copies.set([1], 'syncing')
+  await back.replicas.merge(1, bytesOf(KEY), old)
+  const own = await put(back, OTHER, 'own')
+  const verdicts = []
+  for (const peer of [a, b]) verdicts.push((await compare(back, peer)).verdicts.get(1)!)
+  assert.equal(await valuesOf(back, KEY), ['old'], 'not on the word of a session alone')
+  await settleCopy(back.replicas, 1, verdicts)
+  assert.equal(await valuesOf(back, KEY), [])
+  assert.equal(await valuesOf(back, OTHER), ['own'])
+  for (const node of [a, b]) assert.equal(await valuesOf(node, OTHER), ['own'])
+  assert.ok(clockOf(back).includes(clockOf(a).entries()))
+  assert.ok(clockOf(a).covers(own.dot))
+})
+
+test('what one of them does not call dead stays', async () => {
+  const a = await openReplica()
+  const old = await reapedBy(a)
+  const b = await openReplica()
+  const back = await openReplica()
+  await back.copies.set([1], 'syncing')
+  await back.replicas.merge(1, bytesOf(KEY), old)
+  const verdicts = []
+  for (const peer of [a, b]) verdicts.push((await compare(back, peer)).verdicts.get(1)!)
+  await settleCopy(back.replicas, 1, verdicts)
+  assert.equal(await valuesOf(back, KEY), ['old'])
+})
+
+test('a copy that lost a value without knowing is not believed, and learns of it from one that has seen as much', async () => {
+  for (const swap of [false, true]) {
+    const loser = await openReplica()
+    const keeper = await openReplica()
+    await reapedBy(loser, keeper)
+    const kept = await put(loser, OTHER, 'kept')
+    await compare(loser, keeper)
+    // Behind the back of everything that keeps account of it.
+    await loser.store.remove(1, storedKey(bytesOf(OTHER)))
+    const after = await restarted(loser)
+    assert.ok(clockOf(after).covers(kept.dot))
+    assert.is(keysOf(after), 0)
+    await (swap ? compare(keeper, after) : compare(after, keeper))
+    assert.is(after.copies.status(1), 'syncing', 'it doubts itself')
+    assert.equal(await valuesOf(keeper, OTHER), ['kept'])
+    await compare(after, keeper)
+    assert.equal(await valuesOf(after, OTHER), ['kept'])
+  }
+})
+
+test('one that has not seen all that was deleted makes nobody doubt', async () => {
+  const [a, b] = [await openReplica(), await openReplica()]
+  const behind = await openReplica()
+  const old = await reapedBy(a, b)
+  await behind.replicas.merge(1, bytesOf(KEY), old)
+  for (const node of [a, b]) {
+    await compare(behind, node)
+    assert.is(node.copies.status(1), 'synced')
+    assert.is(keysOf(node), 0)
+  }
+})
+
+async function restarted(node: MemoryReplica): Promise<MemoryReplica> {
+  await node.replicas.saveClocks()
+  await node.store.close()
+  const files = new FakeFiles()
+  for (const path of node.files.paths()) files.set(path, node.files.peek(path))
+  return openReplica(files)
+}
+
+test.run()
