@@ -8,7 +8,7 @@ import { expectAnswer, type Peers } from '../coordinator/peers.ts'
 import type { Answer } from '../messages.ts'
 import type { Clock, Log, Timers } from '../ports.ts'
 import { chooseFlips, type FlipEffect, flipEffects } from '../ring/flips.ts'
-import type { Flip } from '../ring/ring-view.ts'
+import type { Flip, RingView } from '../ring/ring-view.ts'
 import type { Topology } from '../topology.ts'
 
 const CALL_TIMEOUT_MS = 5000
@@ -118,15 +118,12 @@ export class Handover {
       .filter(([range]) => topology.claim(range)?.owner === peers.self)
       .map(([range, { to }]) => ({ range, to }))
     for (const range of this.#asks.keys()) if (!asked.some(flip => flip.range === range)) this.#asks.delete(range)
-    const possible = chooseFlips(view, asked)
-    if (possible.length === 0) {
+    if (chooseFlips(view, asked).length === 0) {
       this.#refuse(asked)
       return false
     }
-    const held = await this.#heldRanges(flipEffects(view, possible))
-    const flips = chooseFlips(view, asked, held)
+    const { flips, effects } = await this.#choose(view, asked)
     if (flips.length === 0) return false
-    const effects = flipEffects(view, flips)
     const preparations = this.#preparations(effects)
     if (preparations === undefined) return false
     const planned = () => this.#unchanged(flips, effects)
@@ -164,6 +161,20 @@ export class Handover {
 
   #isUnsafe(range: number, thief: string): boolean {
     return this.#unsafe.version === this.#parts.topology.version && this.#unsafe.flips.has(`${range} ${thief}`)
+  }
+
+  /** Flips that go together and change no list that is held. Where some are left out others come in, of lists not looked at so far. */
+  async #choose(view: RingView, asked: Flip[]): Promise<{ flips: Flip[]; effects: FlipEffect[] }> {
+    const held = new Set<number>()
+    const known = new Set<number>()
+    for (;;) {
+      const flips = chooseFlips(view, asked, held)
+      const effects = flipEffects(view, flips)
+      const fresh = effects.filter(({ range }) => !known.has(range))
+      if (fresh.length === 0) return { flips, effects }
+      for (const range of await this.#heldRanges(fresh)) held.add(range)
+      for (const { range } of fresh) known.add(range)
+    }
   }
 
   /** Lists that may not change now: a reachable member is not in sync, or a member to be is out of reach. */

@@ -5,13 +5,13 @@ import type { MemberStatus } from '../membership/member-record.ts'
 import { rangeOfKey } from '../store-requests.ts'
 import { decodeState } from '../version/codec.ts'
 import { formatDot } from '../version/dot.ts'
-import type { KeyState } from '../version/key-state.ts'
+import { isDead, type KeyState } from '../version/key-state.ts'
 import type { SimClient } from './client.ts'
 import type { Cluster } from './cluster.ts'
 import { type Findings, type KeyFindings, type NodeFindings, writeOf } from './history.ts'
 import type { Machine } from './machine.ts'
 import type { SimPort } from './network/network.ts'
-import { SimProcess } from './world/process.ts'
+import { EPOCH_MS, SimProcess } from './world/process.ts'
 
 const NAME = 'i0'
 const TIMEOUT_MS = 2000
@@ -164,11 +164,14 @@ export class Inspector {
   async #replicasOf(key: string): Promise<Replica[]> {
     const view = this.#cluster.joined.find(({ core }) => core?.ready)?.core?.topology.view
     const members = view?.preferenceList(this.#rangeOf(key)) ?? []
-    return Promise.all(members.map(member => this.#replica(member, key)))
+    const replicas = await Promise.all(members.map(member => this.#replica(member, key)))
+    // What is dead goes from one copy after the other.
+    const isReaped = replicas.some(({ digest }) => digest === '')
+    return replicas.map(replica => (isReaped && replica.dead ? { ...replica, digest: '' } : replica))
   }
 
-  async #replica(node: string, key: string): Promise<Replica> {
-    const blank = { node, synced: false, values: [], digest: '', actors: 0 }
+  async #replica(node: string, key: string): Promise<Replica & { dead: boolean }> {
+    const blank = { node, synced: false, values: [], digest: '', actors: 0, dead: false }
     try {
       const answer = await this.#port.request(
         node,
@@ -180,7 +183,8 @@ export class Inspector {
       if (answer.state === undefined) return { ...blank, synced }
       const state = decodeState(answer.state)
       const values = state.siblings.flatMap(({ value }) => (value === undefined ? [] : [writeOf(value)]))
-      return { node, synced, values, digest: digestOf(state), actors: state.context.vector.size }
+      const dead = isDead(state, EPOCH_MS + this.#cluster.world.nowMs)
+      return { node, synced, values, digest: digestOf(state), actors: state.context.vector.size, dead }
     } catch (error) {
       const { code, message }: CoterieError = asCoterieError(error)
       return { ...blank, error: `${code}: ${message}` }

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Answer, Request } from '../../src/messages.ts'
@@ -230,5 +231,55 @@ for (const when of ['before', 'while'] as const) {
     }
   )
 }
+
+alone(
+  'while a member of a list is not in sync, nobody is asked to copy for it, whichever flips take the place of others',
+  async () => {
+    // E in the place of A and F in that of another A are both new on the lists between: they do not go together.
+    const ring = 'ABC'.repeat(11).slice(0, 32)
+    const zones = { A: 'x', B: 'y', C: 'z', E: 'x', F: 'y' }
+    const members = ['E', 'F']
+    const caseArb = fc.record({
+      asks: fc.array(fc.record({ thief: fc.constantFrom(...members), nth: fc.nat(10) }), {
+        minLength: 2,
+        maxLength: 12
+      }),
+      syncing: fc.subarray([...'ABC'], { minLength: 1 }),
+      at: fc.subarray([...ring].map((_, range) => range))
+    })
+    await fc.assert(
+      fc.asyncProperty(caseArb, async ({ asks, syncing, at }) => {
+        const it = await ownerOf(ring, { members, zones })
+        const isSyncing = (member: string, range: number) => syncing.includes(member) && at.includes(range)
+        it.before = (to, request) =>
+          request.type === 'copies'
+            ? {
+                type: 'copies',
+                copies: request.ranges.map(range => ({ range, status: isSyncing(to, range) ? 'syncing' : 'synced' }))
+              }
+            : undefined
+        const lists = Array.from({ length: ring.length }, (_, range) => it.topology.view.preferenceList(range))
+        await it.world.run(async () => {
+          for (const thief of members)
+            it.handover.ask(
+              thief,
+              asks.filter(ask => ask.thief === thief).map(({ nth }) => nth * 3)
+            )
+          it.handover.tick()
+          await it.rest()
+        })
+        for (const { request } of it.calls) {
+          if (request.type !== 'pull') continue
+          for (const range of request.ranges)
+            assert.not(
+              lists[range]!.some(member => isSyncing(member, range)),
+              `range ${range} of ${ring}`
+            )
+        }
+      }),
+      { numRuns: 200 }
+    )
+  }
+)
 
 alone.run()
