@@ -165,6 +165,7 @@ export class Info {
     const {
       store,
       copies,
+      replicas,
       coordinator,
       transfers,
       antiEntropy,
@@ -197,6 +198,7 @@ export class Info {
       copies: copies.ranges().length,
       copiesSyncing: copies.withStatus('syncing').length,
       copiesFrozen: copies.withStatus('frozen').length,
+      copiesFenced: copies.ranges().filter(range => replicas.isFenced(range)).length,
       copiesDropped: keeper.dropped,
       rangesGranted: handover.granted,
       rangesAskedFor: thief.pending,

@@ -126,7 +126,10 @@ export class Inspector {
     // A range that waits for an operator holds up the flips of all lists that it is on, and its copies go on comparing.
     const { rangesAskedFor, transfers } = stats
     const asked = this.#orphans.size > 0 ? { rangesAskedFor, transfers } : {}
-    return Object.entries({ ...AT_REST, copiesSyncing: waiting, ...asked }).flatMap(([what, rest]) =>
+    // A node whose file failed, and which finds no synced copy, keeps for itself what it cannot put there.
+    const { hintRanges, copiesFenced } = stats as Record<'hintRanges' | 'copiesFenced', number>
+    const kept = hintRanges <= copiesFenced ? { hintRanges } : {}
+    return Object.entries({ ...AT_REST, copiesSyncing: waiting, ...asked, ...kept }).flatMap(([what, rest]) =>
       stats[what] === rest ? [] : [`${name}: ${what} is ${stats[what]}`]
     )
   }
