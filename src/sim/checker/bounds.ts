@@ -31,7 +31,7 @@ const BACKGROUND_A_NODE = 2
  *     openStreams of a node            8 × (nodes + 1)
  *     stats.inFlight                   2 × nodes    (others may ask something at that moment)
  *     stats.background, together       8 + 2 × nodes
- *     stats.hints                      0
+ *     stats.hints                      0; on a node with a failed file, the keys of the run
  *
  * An actor is drawn whenever a copy is opened, made, refilled, damaged or fails an append (design §7), and comes into a
  * context by a write alone, so this is generous. Hints are 0 until there are stand-ins: then all have been handed over.
@@ -100,7 +100,7 @@ function ofNode(
     ['streams open', openStreams, STREAMS_A_NODE * (nodes + 1)],
     ['requests in flight', counted('inFlight'), 2 * nodes],
     ['pieces of work in the background', backgroundOf(stats), BACKGROUND + BACKGROUND_A_NODE * nodes],
-    ['hints', counted('hints'), 0]
+    ['hints', counted('hints'), counted('copiesFenced') > 0 ? findings.keys.length : 0]
   ]
   return bounds
     .filter(([, found, most]) => found > most)
