@@ -24,20 +24,39 @@ export interface AntiEntropyParts {
   replicas: Replicas
 }
 
+/** A session that runs now: keys that have arrived, and keys of the other side in ranges that differ, as far as known. */
+export interface SessionProgress {
+  peer: string
+  ranges: number
+  keysDone: number
+  keysTotal: number
+}
+
+export interface AntiEntropyStats {
+  sessions: number
+  failed: number
+  /** Key states, over all sessions that this node led. */
+  received: number
+  sent: number
+  /** How long the last whole session took. */
+  lastMs: number
+  running: SessionProgress[]
+}
+
 export class AntiEntropy {
   readonly #parts: AntiEntropyParts
   readonly #intervalMs: number
   readonly #dueMs = new Map<string, number>()
-  readonly #running = new Set<string>()
-  readonly #counts = { sessions: 0, failed: 0, received: 0, sent: 0 }
+  readonly #running = new Map<string, SessionProgress>()
+  readonly #counts = { sessions: 0, failed: 0, received: 0, sent: 0, lastMs: 0 }
 
   constructor(parts: AntiEntropyParts, init: { intervalMs: number }) {
     this.#parts = parts
     this.#intervalMs = init.intervalMs
   }
 
-  stats(): Readonly<{ sessions: number; failed: number; received: number; sent: number }> {
-    return this.#counts
+  stats(): AntiEntropyStats {
+    return { ...this.#counts, running: [...this.#running.values()] }
   }
 
   /** A peer is back: what we share with it is compared at the next tick. */
@@ -60,24 +79,31 @@ export class AntiEntropy {
       else if (due <= nowMs && this.#running.size < SESSIONS_AT_ONCE) {
         const shared = mine.filter(range => topology.view.isMember(range, peer))
         this.#dueMs.set(peer, nowMs + this.#intervalMs * (0.9 + 0.2 * random.float()))
-        this.#running.add(peer)
         background.run('anti-entropy', this.#session(peer, shared))
       }
     }
   }
 
   async #session(peer: string, ranges: number[]): Promise<void> {
+    const { clock, background, replicas } = this.#parts
+    const held = ranges.filter(range => replicas.status(range) !== 'none')
+    const progress = { peer, ranges: held.length, keysDone: 0, keysTotal: 0 }
+    this.#running.set(peer, progress)
+    const startMs = clock.monotonicMs()
     try {
       this.#counts.sessions++
-      const held = ranges.filter(range => this.#parts.replicas.status(range) !== 'none')
-      const { received, sent } = await compareRanges(this.#parts, peer, held, { signal: this.#parts.background.signal })
+      const { received, sent } = await compareRanges(this.#parts, peer, held, {
+        signal: background.signal,
+        onProgress: (keysDone, keysTotal) => Object.assign(progress, { keysDone, keysTotal })
+      })
+      this.#counts.lastMs = Math.round(clock.monotonicMs() - startMs)
       this.#counts.received += received
       this.#counts.sent += sent
       if (received + sent > 0) this.#parts.log.info('anti-entropy mended copies', { peer, received, sent })
     } catch (error) {
       this.#counts.failed++
       // Soon again: a session that was cut has left something to do.
-      this.#dueMs.set(peer, this.#parts.clock.monotonicMs() + this.#intervalMs / 10)
+      this.#dueMs.set(peer, clock.monotonicMs() + this.#intervalMs / 10)
       throw error
     } finally {
       this.#running.delete(peer)

@@ -14,8 +14,8 @@ export interface Session extends CompareOptions {
 
 /** One session between two replicas; what both sides said of its end. */
 export async function session(
-  from: MemoryReplica,
-  to: MemoryReplica,
+  from: Pick<MemoryReplica, 'replicas'>,
+  to: Pick<MemoryReplica, 'replicas'>,
   { ranges, pipe, ...options }: Session
 ): Promise<CompareResult> {
   const hub = new MemoryHub()
