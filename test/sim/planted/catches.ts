@@ -1,4 +1,4 @@
-/** The runs that caught planted bugs, in `catches.json`: found by `search.ts`, replayed by `planted.test.ts`. */
+/** The runs that caught planted bugs, in `catches.json`: found by `search.ts`, replayed by `*-bugs.test.ts`. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BUGS } from './bugs.ts'

@@ -1,6 +1,6 @@
 /**
  * Looks for a seed that catches each planted bug: `node test/sim/planted/search.ts [BUG …] [--seeds 2000] [--at-once 1]`.
- * Prints a table in markdown; the catching seeds go to `catches.json`, from where `planted.test.ts` replays them. Seeds are
+ * Prints a table in markdown; the catching seeds go to `catches.json`, from where `*-bugs.test.ts` replay them. Seeds are
  * tried in order. After the first that is caught come a few more: a rule that names the harm and a short run are worth it.
  */
 import { parseArgs } from 'node:util'

@@ -1,0 +1,4 @@
+import { HINT_BUGS } from './hint-bugs.ts'
+import { replays } from './replays.ts'
+
+replays('of hints', HINT_BUGS)

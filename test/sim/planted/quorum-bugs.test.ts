@@ -1,0 +1,4 @@
+import { QUORUM_BUGS } from './quorum-bugs.ts'
+import { replays } from './replays.ts'
+
+replays('of quorums and repair', QUORUM_BUGS)
