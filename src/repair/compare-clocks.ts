@@ -5,20 +5,30 @@
  * holds, or knows as superseded, all that the clock covers, and may join it. Not if the sender has found damage meanwhile:
  * it could not send what it promised.
  */
+import type { CopyStatus } from '../messages.ts'
+import type { Arrivals } from '../replica/arrivals.ts'
 import type { Replicas } from '../replica/replicas.ts'
-import { compareDots } from '../version/dot.ts'
+import { type Dot, formatDot } from '../version/dot.ts'
 import { type ClockEntries, RangeClock } from '../version/range-clock.ts'
 import type { DeadItem, SyncMessage } from './sync-codec.ts'
 
-/** Of what this side sent, the other one calls these dead; and its clock, when all that it held has been taken in. */
+/** What the other side of a session said of a range. */
 export interface Verdict {
+  /** Its copy was synced; one that was not says nothing of what lives. */
+  synced: boolean
+  /** Its clock, if all that it held has been taken in. */
   clock: ClockEntries
-  dead: DeadItem[]
+  /** Of what this side sent, what it calls dead. */
+  dead: readonly DeadItem[]
+  /** What has come from elsewhere since the session began. */
+  arrivals: Arrivals
 }
 
 interface Offer {
   entries: ClockEntries
   damages: number
+  refusals: number
+  arrivals: Arrivals
 }
 
 type ClockMessage = Extract<SyncMessage, { type: 'clock' }>
@@ -29,9 +39,9 @@ export class SessionClocks {
   readonly #offers = new Map<number, Offer>()
   readonly #taken = new Map<number, ClockMessage>()
   /** What the other side calls dead of what this one sent. */
-  readonly dead = new Map<number, DeadItem[]>()
-  /** The other side's, for ranges that were not joined: a copy that catches up joins when it is level with all. */
-  readonly clocks = new Map<number, ClockEntries>()
+  readonly #dead = new Map<number, DeadItem[]>()
+  /** Ranges whose clock could have been joined: nothing was lost here meanwhile. */
+  readonly #sound = new Set<number>()
 
   constructor(replicas: Replicas) {
     this.#replicas = replicas
@@ -39,10 +49,18 @@ export class SessionClocks {
 
   /** In the same turn as the range's sums are read. */
   begin(range: number): void {
+    const replicas = this.#replicas
+    this.#offers.get(range)?.arrivals.close()
     this.#offers.set(range, {
-      entries: this.#replicas.clocks.of(range).entries(),
-      damages: this.#replicas.damages(range)
+      entries: replicas.clocks.of(range).entries(),
+      damages: replicas.damages(range),
+      refusals: replicas.refusals(range),
+      arrivals: replicas.watch(range)
     })
+  }
+
+  arrivals(range: number): Arrivals | undefined {
+    return this.#offers.get(range)?.arrivals
   }
 
   /** This side's clocks, for after all its states. */
@@ -59,44 +77,119 @@ export class SessionClocks {
   }
 
   takeDead({ range, items }: Extract<SyncMessage, { type: 'dead' }>): void {
-    this.dead.set(range, [...(this.dead.get(range) ?? []), ...items])
+    this.#dead.set(range, [...(this.#dead.get(range) ?? []), ...items])
   }
 
-  /** The session is over; `wasDead`: some of what the other side sent of a range is dead here. */
-  finish(wasDead: (range: number) => boolean): void {
+  /** The session is over; `revived`: ranges of which the other side sent live values that are dead here. */
+  async finish(revived: ReadonlySet<number>): Promise<void> {
     const replicas = this.#replicas
-    for (const [range, { entries, synced }] of this.#taken) {
-      // Something was lost here since the session began: what the other side has is not all here.
-      if (this.#offers.get(range)?.damages !== replicas.damages(range)) continue
-      const isSynced = replicas.status(range) === 'synced'
-      if (!isSynced) this.clocks.set(range, entries)
-      else if (wasDead(range) && synced && new RangeClock(entries).includes(replicas.clocks.reaped(range))) {
-        replicas.doubt(
-          range,
-          'another replica holds what this copy takes for deleted, and knows all that was deleted here'
-        )
-        // To join would be to say that what the other side calls dead lives. It lacks it, or this copy missed its end.
-      } else if (!this.dead.has(range)) replicas.clocks.join(range, entries)
+    for (const [range, message] of this.#taken) {
+      const offer = this.#offers.get(range)
+      // What the sums counted may yet be refused by the disk.
+      await replicas.quiet(range)
+      const missed = await this.#hasMissed(range)
+      const isWhole = offer?.damages === replicas.damages(range) && offer.refusals === replicas.refusals(range)
+      if (!isWhole) continue
+      this.#sound.add(range)
+      if (replicas.status(range) === 'synced')
+        this.#judge(message, { revived: revived.has(range), missed }, offer.arrivals)
     }
+  }
+
+  /** The other side calls something dead that lives here, or that this copy's clock does not cover. */
+  async #hasMissed(range: number): Promise<boolean> {
+    const { clocks } = this.#replicas
+    for (const { key, dots } of this.#dead.get(range) ?? []) {
+      if (dots.some(dot => !clocks.covers(range, dot))) return true
+      if (await this.#replicas.lives(range, key, dots)) return true
+    }
+    return false
+  }
+
+  /** Of a synced copy: who of the two has lost something, if anybody has; else it joins. */
+  #judge(
+    { range, entries, synced }: ClockMessage,
+    { revived, missed }: { revived: boolean; missed: boolean },
+    arrivals: Arrivals
+  ): void {
+    const { clocks } = this.#replicas
+    if (revived && synced && new RangeClock(entries).includes(clocks.reaped(range)))
+      this.#replicas.doubt(
+        range,
+        'another replica holds what is dead here, and knows of every delete that was reaped here'
+      )
+    else if (!this.#dead.has(range)) joinAllBut(clocks.of(range), entries, arrivals.coveredBy(entries))
+    // To join would be to say that what the other side calls dead lives here.
+    else if (!revived && synced && missed && !clocks.of(range).includes(entries))
+      this.#replicas.doubt(range, 'another replica calls dead what this copy holds, and this copy has missed its end')
+  }
+
+  /** For a copy that catches up. Its arrivals are the caller's to close; those of the other ranges are closed. */
+  verdict(range: number, status: CopyStatus | undefined): Verdict | undefined {
+    const offer = this.#offers.get(range)
+    if (offer === undefined) return undefined
+    this.#offers.delete(range)
+    return {
+      synced: status === 'synced',
+      clock: this.#sound.has(range) ? (this.#taken.get(range)?.entries ?? []) : [],
+      dead: this.#dead.get(range) ?? [],
+      arrivals: offer.arrivals
+    }
+  }
+
+  /** Watches nothing any more. */
+  close(): void {
+    for (const { arrivals } of this.#offers.values()) arrivals.close()
+    this.#offers.clear()
   }
 }
 
+function joinAllBut(clock: RangeClock, entries: ClockEntries, actors: readonly string[]): void {
+  clock.join(actors.length === 0 ? entries : entries.filter(([actor]) => !actors.includes(actor)))
+}
+
 /**
- * Of a copy that has been compared with enough others to be level: takes out what all of them call dead, and joins their
- * clocks. In this order: a clock that covers a dot which the copy still holds says that it lives.
+ * Of a copy that has been compared with enough others to be level: takes out what every synced one of them calls dead, and
+ * joins their clocks. In this order: a clock that covers a dot which the copy still holds says that it lives. False when
+ * the copy was harmed meanwhile (`isUnharmed`): it has to be compared again.
  */
-export async function settleCopy(replicas: Replicas, range: number, verdicts: readonly Verdict[]): Promise<void> {
-  const [first, ...others] = verdicts
-  for (const { key, dots } of first?.dead ?? []) {
-    const dead = dots.filter(dot =>
-      others.every(({ dead }) =>
-        dead.some(item => Buffer.compare(item.key, key) === 0 && item.dots.some(other => compareDots(other, dot) === 0))
-      )
-    )
-    if (dead.length > 0) await replicas.bury(range, key, dead)
-  }
-  for (const { clock } of verdicts) replicas.clocks.join(range, clock)
+export async function settleCopy(
+  replicas: Replicas,
+  range: number,
+  verdicts: readonly Verdict[],
+  isUnharmed: () => boolean
+): Promise<boolean> {
+  const said = verdicts.filter(({ synced }) => synced)
+  const graves = commonDead(said)
+  for (const { key, dots } of graves) await replicas.bury(range, key, dots)
+  // The mark that follows is durable: what was taken out must not be back after a power cut.
+  if (graves.length > 0) await replicas.sync([range])
+  await replicas.quiet(range)
+  if (!isUnharmed()) return false
+  const clock = replicas.clocks.of(range)
+  const unseen = said.flatMap(({ arrivals, clock }) => arrivals.coveredBy(clock))
+  for (const actor of unseen) clock.drop(actor)
+  for (const { clock: theirs } of said) joinAllBut(clock, theirs, unseen)
   replicas.clocks.markReaped(range)
-  // The mark that follows must not find an older clock on disk.
+  // The mark must not find an older clock on disk, either.
   await replicas.clocks.written()
+  return isUnharmed()
+}
+
+/** Of each key the dots that all of them call dead. */
+function commonDead(verdicts: readonly Verdict[]): DeadItem[] {
+  const counts = new Map<string, { key: Uint8Array; dot: Dot; count: number }>()
+  for (const { dead } of verdicts) {
+    for (const { key, dots } of dead) {
+      for (const dot of dots) {
+        const name = `${Buffer.from(key).toString('latin1')} ${formatDot(dot)}`
+        const entry = counts.get(name) ?? { key, dot, count: 0 }
+        entry.count++
+        counts.set(name, entry)
+      }
+    }
+  }
+  return [...counts.values()]
+    .filter(({ count }) => count === verdicts.length)
+    .map(({ key, dot }) => ({ key, dots: [dot] }))
 }

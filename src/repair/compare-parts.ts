@@ -4,6 +4,7 @@
  */
 import { LIMITS } from '../config.ts'
 import { CoterieError } from '../errors.ts'
+import type { Arrivals } from '../replica/arrivals.ts'
 import { bucketOf } from '../replica/bucket-sums.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import { type DeadItem, ENTRY_BYTES, POSITION_BYTES, type StateItem, type SyncMessage } from './sync-codec.ts'
@@ -94,14 +95,19 @@ export async function* statesAt(replicas: Replicas, range: number, positions: Po
 /** Takes in the `states` messages of one session; keeps the beginning of a state that is still on its way. */
 export class StateSink {
   readonly #replicas: Replicas
+  readonly #arrivalsOf: (range: number) => Arrivals | undefined
   #parts: Uint8Array[] = []
   #partBytes = 0
   merged = 0
   /** What this copy takes for dead of the states that came, by range. */
   readonly dead = new Map<number, DeadItem[]>()
+  /** Ranges of which a live value came that this copy takes for dead. */
+  readonly revived = new Set<number>()
 
-  constructor(replicas: Replicas) {
+  /** `arrivalsOf`: what watches what comes from elsewhere meanwhile. */
+  constructor(replicas: Replicas, arrivalsOf: (range: number) => Arrivals | undefined) {
     this.#replicas = replicas
+    this.#arrivalsOf = arrivalsOf
   }
 
   /** Told to whoever sent it: a copy that catches up gives it up. */
@@ -137,8 +143,9 @@ export class StateSink {
   }
 
   async #merge(range: number, key: Uint8Array, state: Uint8Array): Promise<void> {
-    const { dead } = await this.#replicas.merge(range, key, state)
+    const { dead, revives } = await this.#replicas.merge(range, key, state, undefined, this.#arrivalsOf(range))
     if (dead.length === 0) return
+    if (revives) this.revived.add(range)
     const items = this.dead.get(range) ?? []
     items.push({ key, dots: dead })
     this.dead.set(range, items)

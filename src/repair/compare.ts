@@ -35,7 +35,7 @@ export interface CompareParts {
 export interface CompareResult {
   /** The other side's status of each range that was compared to the end. */
   statuses: Map<number, CopyStatus>
-  /** Of each of them, for a copy that catches up (`settleCopy`). */
+  /** Of each of them, where asked for (`settleCopy`). */
   verdicts: Map<number, Verdict>
   received: number
   sent: number
@@ -44,6 +44,8 @@ export interface CompareResult {
 export interface CompareOptions {
   pushOnly?: boolean
   durable?: boolean
+  /** Gives the verdicts, for a copy that catches up; the caller closes their arrivals. */
+  verdicts?: boolean
   signal?: AbortSignal
   /** Called as states arrive: how many so far, and how many keys the other side holds in ranges that differ. */
   onProgress?: (keysDone: number, keysTotal: number) => void
@@ -150,27 +152,34 @@ class Initiator {
     this.#stream = stream
     this.#ranges = ranges
     this.#options = options
-    this.#sink = new StateSink(parts.replicas)
     this.#clocks = new SessionClocks(parts.replicas)
+    this.#sink = new StateSink(parts.replicas, range => this.#clocks.arrivals(range))
   }
 
   async run(): Promise<CompareResult> {
+    try {
+      return await this.#run()
+    } finally {
+      this.#clocks.close()
+    }
+  }
+
+  async #run(): Promise<CompareResult> {
     const { pushOnly = false, durable = false, signal } = this.#options
     const totals = this.#ranges.map(range => {
       this.#clocks.begin(range)
       return { range, ...this.#parts.replicas.sums(range).total() }
     })
     this.#outbox.add([{ type: 'open', ranges: totals, pushOnly, durable }])
-    await converse(this.#stream, this.#outbox, new Watch(this.#parts.timers, this.#stream, signal), message =>
-      this.#take(message)
-    )
+    const watch = new Watch(this.#parts.timers, this.#stream, signal)
+    await converse(this.#stream, this.#outbox, watch, message => this.#take(message))
     if (!this.#done) throw new CoterieError('unreachable', 'the sync stream ended before its session did')
     this.#result.received = this.#sink.merged
-    for (const range of this.#result.statuses.keys()) {
-      this.#result.verdicts.set(range, {
-        clock: this.#clocks.clocks.get(range) ?? [],
-        dead: this.#clocks.dead.get(range) ?? []
-      })
+    if (this.#options.verdicts) {
+      for (const [range, status] of this.#result.statuses) {
+        const verdict = this.#clocks.verdict(range, status)
+        if (verdict !== undefined) this.#result.verdicts.set(range, verdict)
+      }
     }
     return this.#result
   }
@@ -211,7 +220,7 @@ class Initiator {
         return
       case 'done':
         this.#done = true
-        this.#clocks.finish(range => this.#sink.dead.has(range))
+        await this.#clocks.finish(this.#sink.revived)
         this.#outbox.end()
         return
       default:
@@ -227,8 +236,8 @@ export async function answerCompare(
 ): Promise<void> {
   const { replicas, timers } = parts
   const outbox = new Outbox<SyncMessage>()
-  const sink = new StateSink(replicas)
   const clocks = new SessionClocks(replicas)
+  const sink = new StateSink(replicas, range => clocks.arrivals(range))
   let open: Extract<SyncMessage, { type: 'open' }> | undefined
   const take = async (message: SyncMessage): Promise<void> => {
     if (message.type === 'open' && open === undefined) {
@@ -259,7 +268,7 @@ export async function answerCompare(
         clocks.takeDead(message)
         return
       case 'finish':
-        clocks.finish(range => sink.dead.has(range))
+        await clocks.finish(sink.revived)
         if (open.durable) await replicas.sync(open.ranges.map(({ range }) => range))
         outbox.add(sink.deadMessages())
         outbox.add([{ type: 'done' }])
@@ -269,7 +278,11 @@ export async function answerCompare(
         throw new CoterieError('protocol', `"${message.type}" is not for the answerer of a session`)
     }
   }
-  await converse(stream, outbox, new Watch(timers, stream), take)
+  try {
+    await converse(stream, outbox, new Watch(timers, stream), take)
+  } finally {
+    clocks.close()
+  }
 }
 
 function* statusesOf(

@@ -144,7 +144,7 @@ export class CopyKeeper {
     const met = new Map<number, string[]>(ranges.map(range => [range, []]))
     const verdicts = new Map<number, Verdict[]>(ranges.map(range => [range, []]))
     for (const [peer, shared] of this.#byMember(ranges, member => peers.isReachable(member))) {
-      const compared = await this.#compare(peer, shared)
+      const compared = await this.#compare(peer, shared, { verdicts: true })
       for (const range of shared) {
         met.get(range)!.push(compared.statuses.get(range) ?? 'none')
         const verdict = compared.verdicts.get(range)
@@ -159,8 +159,22 @@ export class CopyKeeper {
     })
     const isUnharmed = (range: number) =>
       copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range)
-    for (const range of level.filter(isUnharmed)) await settleCopy(replicas, range, verdicts.get(range)!)
-    await copies.set(level.filter(isUnharmed), 'synced')
+    const settled: number[] = []
+    for (const range of level) {
+      if (await this.#settle(range, verdicts.get(range)!, () => isUnharmed(range))) settled.push(range)
+    }
+    for (const { arrivals } of [...verdicts.values()].flat()) arrivals.close()
+    await copies.set(settled.filter(isUnharmed), 'synced')
+  }
+
+  async #settle(range: number, verdicts: readonly Verdict[], isUnharmed: () => boolean): Promise<boolean> {
+    const { replicas, log } = this.#parts
+    try {
+      return isUnharmed() && (await settleCopy(replicas, range, verdicts, isUnharmed))
+    } catch (error) {
+      log.warn('a copy that is level could not be settled; it is compared again', { range, error: String(error) })
+      return false
+    }
   }
 
   /** Frozen copies go once every member of the list has said that it holds, synced to disk, all that they hold. */
@@ -203,7 +217,7 @@ export class CopyKeeper {
   async #compare(
     peer: string,
     ranges: number[],
-    options: { pushOnly?: boolean; durable?: boolean } = {}
+    options: { pushOnly?: boolean; durable?: boolean; verdicts?: boolean } = {}
   ): Promise<Pick<CompareResult, 'statuses' | 'verdicts'>> {
     const transfer = options.pushOnly ? undefined : this.#parts.transfers.begin(peer, ranges)
     try {

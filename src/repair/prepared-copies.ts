@@ -106,9 +106,12 @@ export class PreparedCopies {
         if (untilMs > clock.monotonicMs()) continue
         sources.delete(source)
         level.delete(source)
+        verdicts.get(source)?.arrivals.close()
         verdicts.delete(source)
       }
-      if (this.#isMember(range) || sources.size === 0) this.#byRange.delete(range)
+      if (!this.#isMember(range) && sources.size > 0) continue
+      for (const { arrivals } of verdicts.values()) arrivals.close()
+      this.#byRange.delete(range)
     }
     if (this.#byRange.size > 0) background.run('renewing the mirrors of prepared copies', this.#work())
   }
@@ -176,8 +179,15 @@ export class PreparedCopies {
     const { copies, replicas } = this.#parts
     const isDone = (range: number) => this.#isLevelWithAll(range)
     const done = [...this.#byRange.keys()].filter(isDone)
-    for (const range of done.filter(range => copies.status(range) !== 'synced'))
-      await settleCopy(replicas, range, [...(this.#byRange.get(range)?.verdicts.values() ?? [])])
+    for (const range of done.filter(range => copies.status(range) !== 'synced')) {
+      const verdicts = [...(this.#byRange.get(range)?.verdicts.values() ?? [])]
+      await settleCopy(replicas, range, verdicts, () => isDone(range)).catch(error =>
+        this.#parts.log.warn('a prepared copy could not be settled; it is compared again', {
+          range,
+          error: String(error)
+        })
+      )
+    }
     await copies.set(done.filter(isDone), 'synced')
   }
 
@@ -214,13 +224,16 @@ export class PreparedCopies {
     const damages = new Map(ranges.map(range => [range, this.#parts.replicas.damages(range)]))
     try {
       const { statuses, verdicts } = await compareRanges(this.#parts, source, ranges, {
+        verdicts: true,
         onProgress: transfer.progress,
         signal: this.#parts.background.signal
       })
       for (const range of ranges) {
         const prepared = this.#byRange.get(range)
         const verdict = verdicts.get(range)
-        if (verdict !== undefined) prepared?.verdicts.set(source, verdict)
+        prepared?.verdicts.get(source)?.arrivals.close()
+        if (prepared === undefined) verdict?.arrivals.close()
+        else if (verdict !== undefined) prepared.verdicts.set(source, verdict)
         // Synced only against a synced copy (design §6, safety of movement 1).
         if (statuses.get(range) === 'synced') prepared?.level.set(source, damages.get(range)!)
       }

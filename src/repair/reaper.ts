@@ -85,8 +85,9 @@ export class Reaper {
         range,
         agreed.flatMap(({ dead }) => dead ?? [])
       )
-    // What is only in memory may be gone after a power cut, and the value that it deleted be back.
-    else if (agreed.length > 0) await replicas.sync([range])
+    // What is only in memory may be gone after a crash: the tombstone, and the value that it deleted be back; or the clock,
+    // and nobody believe this copy that it knows of the delete.
+    else if (agreed.length > 0) await replicas.clocks.save([range])
     const isSynced = replicas.status(range) === 'synced'
     return { type: 'reapable', places: isSynced ? agreed.map(({ place }) => place) : [] }
   }
@@ -125,7 +126,10 @@ export class Reaper {
     const { topology, peers, replicas } = this.#parts
     const clock = replicas.clocks.of(range)
     const covered = due.filter(({ state }) => clock.coversAll(state.context))
-    this.#counts.refused += due.length - covered.length
+    this.#refuse(
+      range,
+      due.filter(key => !covered.includes(key))
+    )
     if (covered.length === 0) return
     const tombstones = covered.map(({ hi, lo, tag, state }) => ({
       hi,
@@ -136,7 +140,10 @@ export class Reaper {
     const others = list.filter(member => member !== peers.self)
     const answers = await Promise.all(others.map(member => this.#ask(member, range, tombstones, false)))
     const agreed = covered.map((_, place) => place).filter(place => answers.every(places => places.has(place)))
-    this.#counts.refused += covered.length - agreed.length
+    this.#refuse(
+      range,
+      covered.filter((_, place) => !agreed.includes(place))
+    )
     // A member that has come onto the list meanwhile was not asked.
     const now = topology.view.preferenceList(range)
     if (agreed.length === 0 || now.some(member => !list.includes(member))) return
@@ -147,6 +154,11 @@ export class Reaper {
     const proven = agreed.map(place => tombstones[place]!)
     for (const member of others)
       this.#parts.background.run('telling of reaped keys', this.#ask(member, range, proven, true))
+  }
+
+  #refuse(range: number, keys: readonly DeadKey[]): void {
+    this.#counts.refused += keys.length
+    this.#tombstones.postpone(range, keys, this.#waitMs)
   }
 
   /** The places that the member agrees to; none when it cannot be asked. */
@@ -171,7 +183,7 @@ export class Reaper {
     const held = replicas.tagAt(range, hi, lo)
     if (held === undefined) return undefined
     if (held !== tag) return false
-    const found = await this.#tombstones.find(range, hi, lo, tag)
+    const found = await this.#tombstones.find(range, { hi, lo, tag })
     return found !== undefined && isDead(found.state, clock.wallMs()) ? found : false
   }
 

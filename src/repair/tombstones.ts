@@ -7,8 +7,12 @@ import type { Replicas } from '../replica/replicas.ts'
 import { decodeState, mayBeDead, stateTag } from '../version/codec.ts'
 import { isDead, type KeyState } from '../version/key-state.ts'
 
-/** Candidates remembered, over all ranges; the others get their turn when some of these are gone. */
-const MAX_KNOWN = 50_000
+/** Dead keys remembered, over all ranges; the others get their turn when some of these are gone. */
+const MAX_DEAD = 50_000
+/** Keys that will expire, likewise; the others are read again each time. */
+const MAX_EXPIRING = 50_000
+/** A key that may not go yet is proposed again after the waiting time, then twice as long each time, up to so often longer. */
+const MAX_PATIENCE = 64
 
 export interface DeadKey {
   hi: number
@@ -22,8 +26,8 @@ interface Known {
   tag: number
   /** Monotonic ms; not looked at before. */
   dueMs: number
-  /** It was dead when it was last looked at. */
-  dead: boolean
+  /** Undefined: alive until it expires. */
+  patience: number | undefined
 }
 
 export interface Budget {
@@ -32,10 +36,20 @@ export interface Budget {
   reads: number
 }
 
+interface Candidate {
+  hi: number
+  lo: number
+  tag: number
+  /** Seen dead before, for long enough. */
+  isDue: boolean
+}
+
 export class Tombstones {
   readonly #clock: Clock
   readonly #replicas: Replicas
   readonly #byRange = new Map<number, Map<string, Known>>()
+  /** Where the next look at a range begins: what the last one had no budget for comes first. */
+  readonly #from = new Map<number, number>()
 
   constructor(parts: { clock: Clock; replicas: Replicas }) {
     this.#clock = parts.clock
@@ -44,58 +58,48 @@ export class Tombstones {
 
   /** Dead keys seen, not reaped yet. */
   get count(): number {
-    let count = 0
-    for (const known of this.#byRange.values()) for (const { dead } of known.values()) if (dead) count++
-    return count
+    return this.#count(({ patience }) => patience !== undefined)
   }
 
   /** Keys that have been dead, in the same state, for `waitMs`. */
   async due(range: number, waitMs: number, budget: Budget): Promise<DeadKey[]> {
-    const before = this.#byRange.get(range)
-    const known = new Map<string, Known>()
-    const nowMs = this.#clock.monotonicMs()
-    const toRead: { hi: number; lo: number; tag: number; dueMs: number | undefined }[] = []
-    const others = this.#known() - (before?.size ?? 0)
-    this.#replicas.forEach(range, (hi, lo, tag) => {
-      budget.entries--
-      if (!mayBeDead(tag)) return
-      const name = `${hi}:${lo}`
-      const seen = before?.get(name)
-      if (seen?.tag === tag) known.set(name, seen)
-      const dueMs = seen?.tag === tag && seen.dead ? seen.dueMs : undefined
-      if (seen?.tag === tag && seen.dueMs > nowMs) return
-      if (others + known.size + toRead.length < MAX_KNOWN) toRead.push({ hi, lo, tag, dueMs })
-    })
-    this.#byRange.set(range, known)
+    const candidates = this.#candidates(range, budget)
+    const known = this.#byRange.get(range)!
+    const room = {
+      dead: MAX_DEAD - this.count,
+      expiring: MAX_EXPIRING - this.#count(({ patience }) => patience === undefined)
+    }
+    const start = (this.#from.get(range) ?? 0) % Math.max(1, candidates.length)
+    const inTurn = [...candidates.slice(start), ...candidates.slice(0, start)]
     const due: DeadKey[] = []
-    for (const candidate of toRead) {
+    let read = 0
+    for (const candidate of inTurn) {
       if (budget.reads-- <= 0) break
-      const found = await this.#look(range, candidate)
+      read++
+      const found = await this.find(range, candidate)
       if (found === undefined) continue
       const dead = isDead(found.state, this.#clock.wallMs())
-      if (dead && candidate.dueMs !== undefined) due.push(found)
-      else known.set(`${found.hi}:${found.lo}`, { tag: found.tag, dueMs: this.#dueMs(found.state, dead, waitMs), dead })
+      if (dead && candidate.isDue) due.push(found)
+      else if (dead ? room.dead-- > 0 : room.expiring-- > 0)
+        known.set(nameOf(found), this.#firstSeen(found, dead, waitMs))
     }
+    this.#from.set(range, start + read)
     return due
   }
 
-  /** The state at a position, if it has this tag. */
-  async find(range: number, hi: number, lo: number, tag: number): Promise<DeadKey | undefined> {
-    return this.#look(range, { hi, lo, tag })
+  /** They may not go yet. */
+  postpone(range: number, keys: readonly DeadKey[], waitMs: number): void {
+    const known = this.#byRange.get(range)
+    for (const key of keys) {
+      const entry = known?.get(nameOf(key))
+      if (entry === undefined || entry.tag !== key.tag) continue
+      const patience = Math.min(MAX_PATIENCE, (entry.patience ?? 1) * 2)
+      known!.set(nameOf(key), { tag: key.tag, patience, dueMs: this.#clock.monotonicMs() + (waitMs * patience) / 2 })
+    }
   }
 
-  /** What is no copy of this node's any more is forgotten. */
-  keepOnly(ranges: ReadonlySet<number>): void {
-    for (const range of this.#byRange.keys()) if (!ranges.has(range)) this.#byRange.delete(range)
-  }
-
-  #known(): number {
-    let size = 0
-    for (const known of this.#byRange.values()) size += known.size
-    return size
-  }
-
-  async #look(range: number, { hi, lo, tag }: { hi: number; lo: number; tag: number }): Promise<DeadKey | undefined> {
+  /** The key at a position, if its state has this tag. */
+  async find(range: number, { hi, lo, tag }: { hi: number; lo: number; tag: number }): Promise<DeadKey | undefined> {
     for (const { key, state } of await this.#replicas.lookup(range, hi, lo)) {
       const decoded = decodeState(state)
       if (stateTag(decoded) === tag) return { hi, lo, tag, key, state: decoded }
@@ -103,11 +107,45 @@ export class Tombstones {
     return undefined
   }
 
-  /** A dead key is due when it has stayed so for a while; one that expires later is looked at then. */
-  #dueMs(state: KeyState, dead: boolean, waitMs: number): number {
+  /** What is no copy of this node's any more is forgotten. */
+  keepOnly(ranges: ReadonlySet<number>): void {
+    for (const range of this.#byRange.keys()) if (!ranges.has(range)) this.#byRange.delete(range)
+    for (const range of this.#from.keys()) if (!ranges.has(range)) this.#from.delete(range)
+  }
+
+  /** Those to be read now; forgets what is known of keys that have changed. */
+  #candidates(range: number, budget: Budget): Candidate[] {
+    const before = this.#byRange.get(range)
+    const known = new Map<string, Known>()
     const nowMs = this.#clock.monotonicMs()
-    if (dead) return nowMs + waitMs
+    const candidates: Candidate[] = []
+    this.#replicas.forEach(range, (hi, lo, tag) => {
+      budget.entries--
+      if (!mayBeDead(tag)) return
+      const name = nameOf({ hi, lo })
+      const seen = before?.get(name)
+      const same = seen?.tag === tag ? seen : undefined
+      if (same !== undefined) known.set(name, same)
+      if (same === undefined || same.dueMs <= nowMs)
+        candidates.push({ hi, lo, tag, isDue: same?.patience !== undefined })
+    })
+    this.#byRange.set(range, known)
+    return candidates
+  }
+
+  /** A dead key is due when it has stayed so for a while; one that expires later is looked at then. */
+  #firstSeen({ tag, state }: DeadKey, dead: boolean, waitMs: number): Known {
+    const nowMs = this.#clock.monotonicMs()
+    if (dead) return { tag, dueMs: nowMs + waitMs, patience: 1 }
     const expiries = state.siblings.map(({ expiresAtMs }) => expiresAtMs)
-    return nowMs + Math.max(0, Math.max(...expiries) - this.#clock.wallMs())
+    return { tag, dueMs: nowMs + Math.max(0, Math.max(...expiries) - this.#clock.wallMs()), patience: undefined }
+  }
+
+  #count(wanted: (known: Known) => boolean): number {
+    let count = 0
+    for (const known of this.#byRange.values()) for (const one of known.values()) if (wanted(one)) count++
+    return count
   }
 }
+
+const nameOf = ({ hi, lo }: { hi: number; lo: number }): string => `${hi}:${lo}`

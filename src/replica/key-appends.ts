@@ -18,6 +18,7 @@ export interface Current {
 
 /** The newest append of a key that has not settled; no tag: it is being removed. */
 interface Appending {
+  range: number
   tag: number | undefined
   /** Rejects with what the storage said. */
   done: Promise<void>
@@ -40,6 +41,7 @@ export class KeyAppends {
    * place: a write that built on what the index shows would cover the dot of the one before without holding its value.
    */
   readonly #appending = new Map<string, Appending>()
+  readonly #refusals = new Map<number, number>()
 
   constructor(parts: KeyAppendsParts) {
     this.#parts = parts
@@ -71,6 +73,17 @@ export class KeyAppends {
   /** Settles as the newest append of the key does; undefined: none is under way. */
   pending(key: StoredKey): Promise<void> | undefined {
     return this.#appending.get(nameOf(key))?.done
+  }
+
+  /** How many appends of a range were refused: each took back a state that the copy had shown. */
+  refusals(range: number): number {
+    return this.#refusals.get(range) ?? 0
+  }
+
+  /** All appends of a range that are under way have settled, well or not. */
+  async quiet(range: number): Promise<void> {
+    const running = [...this.#appending.values()].filter(appending => appending.range === range)
+    await Promise.allSettled(running.map(({ done }) => done))
   }
 
   /** Puts `state`, whose encoding is `bytes`, in the place of the one with `oldTag`. */
@@ -120,10 +133,11 @@ export class KeyAppends {
     const done = appended.then(stored, error => {
       settle()
       if (isCoterieError(error, 'disk-full')) room.refused(error)
+      this.#refusals.set(range, this.refusals(range) + 1)
       onRefused(range)
       throw error
     })
-    const appending: Appending = { tag, done }
+    const appending: Appending = { range, tag, done }
     this.#appending.set(name, appending)
     return done
   }

@@ -106,20 +106,34 @@ export class RangeClocks {
     if (this.#saved.delete(range)) void this.#file.write()
   }
 
-  /** Brings these clocks to disk, as they are now; syncs the files that they speak of. Throws what syncing throws. */
+  /** Brings these clocks to disk, as they are now; syncs the files that they speak of. Throws what syncing throws, when all that could be saved is. */
   async save(ranges: readonly number[]): Promise<void> {
+    let changed = false
+    const failures: unknown[] = []
     for (const range of ranges) {
-      const clock = this.#clocks.get(range)
-      if (clock === undefined || clock.isEmpty || this.#store.state(range) !== 'open') continue
-      const entries = clock.entries()
-      const saved = this.#saved.get(range)
-      if (saved !== undefined && sameEntries(saved.entries, entries)) continue
-      const extent = this.#store.extent(range)
-      const era = this.#era(range)
-      await this.#store.sync(range)
-      if (this.#era(range) === era) this.#saved.set(range, { ...extent, entries })
+      try {
+        if (await this.#sync(range)) changed = true
+      } catch (error) {
+        failures.push(error)
+      }
     }
-    await this.#file.write()
+    await (changed ? this.#file.write() : this.#file.written())
+    if (failures.length > 0) throw failures[0]
+  }
+
+  /** True when there is something new to write of this range, which its file is sure to hold. */
+  async #sync(range: number): Promise<boolean> {
+    const clock = this.#clocks.get(range)
+    if (clock === undefined || clock.isEmpty || this.#store.state(range) !== 'open') return false
+    const entries = clock.entries()
+    const saved = this.#saved.get(range)
+    if (saved !== undefined && sameEntries(saved.entries, entries)) return false
+    const extent = this.#store.extent(range)
+    const era = this.#era(range)
+    await this.#store.sync(range)
+    if (this.#era(range) !== era) return false
+    this.#saved.set(range, { ...extent, entries })
+    return true
   }
 
   /** Resolves when nothing is on disk of what was forgotten. */

@@ -7,24 +7,30 @@ import { CoterieError } from '../errors.ts'
 import type { CopyStatus } from '../messages.ts'
 import type { Clock, Log, Random } from '../ports.ts'
 import { positionOf, rangeOf } from '../ring/position.ts'
-import type { RangeStore, StoredKey } from '../storage/range-store.ts'
+import type { Position } from '../storage/index/key-index.ts'
+import type { RangeStore } from '../storage/range-store.ts'
 import { type CausalContext, covers, EMPTY_CONTEXT } from '../version/causal-context.ts'
 import { decodeState, encodeState, stateTag } from '../version/codec.ts'
 import { compareDots, type Dot } from '../version/dot.ts'
 import {
   emptyState,
+  isDead,
+  isLive,
   type KeyState,
-  liveSiblings,
   merge,
   sameVersions,
   withoutSiblings,
   write
 } from '../version/key-state.ts'
+import { Actors } from './actors.ts'
+import { type Arrivals, ArrivalWatch } from './arrivals.ts'
 import type { BucketSums } from './bucket-sums.ts'
 import { CopySums } from './copy-sums.ts'
 import { DiskRoom } from './disk-room.ts'
 import { KeyAppends } from './key-appends.ts'
+import { type Page, pageOf } from './listing.ts'
 import type { RangeClocks } from './range-clocks.ts'
+import { storedKey } from './stored-key.ts'
 
 const NO_KEY = new Uint8Array()
 
@@ -52,6 +58,8 @@ export interface Merged {
   news: boolean
   /** Dots of the incoming state that were deleted and reaped here: the range clock covers them, and the copy does not hold them. */
   dead: readonly Dot[]
+  /** One of those stands for a live value: either its sender has missed a delete, or this copy has lost it. */
+  revives: boolean
 }
 
 /** Sends a write on to the nodes that mirror this copy, `except` the one it came from; undefined when there are none (`repair/mirrors.ts`). */
@@ -69,21 +77,16 @@ export interface CopyMarks {
   set(ranges: number[], status: CopyStatus): Promise<void>
 }
 
-interface Actor {
-  id: string
-  counter: number
-}
-
 export class Replicas {
   readonly #clock: Clock
-  readonly #random: Random
   readonly #log: Log
   readonly #store: RangeStore
   readonly #copies: CopyMarks
   readonly #q: number
-  readonly #actors = new Map<number, Actor>()
+  readonly #actors: Actors
   readonly #sums: CopySums
   readonly #appends: KeyAppends
+  readonly #arrivals = new ArrivalWatch()
   readonly #damages = new Map<number, number>()
   /** While it is full, nothing leaves this node before it is in its file. */
   readonly #room: DiskRoom
@@ -97,7 +100,7 @@ export class Replicas {
     init: { q: number }
   ) {
     this.#clock = ports.clock
-    this.#random = ports.random
+    this.#actors = new Actors(ports)
     this.#log = ports.log
     this.#store = parts.store
     this.#copies = parts.copies
@@ -162,6 +165,13 @@ export class Replicas {
     return this.#appends.read(range, storedKey(key))
   }
 
+  /** True when one of these dots stands for a live value here. */
+  async lives(range: number, key: Uint8Array, dots: readonly Dot[]): Promise<boolean> {
+    const nowMs = this.#clock.wallMs()
+    const state = await this.read(range, key)
+    return state?.siblings.some(sibling => hasDot(dots, sibling.dot) && isLive(sibling, nowMs)) === true
+  }
+
   /** Mints a dot for a new value or tombstone. Throws `too-many-siblings`, `disk-full`, `range-fenced`. */
   async write(range: number, key: Uint8Array, intent: WriteIntent): Promise<Written> {
     const stored = storedKey(key)
@@ -170,7 +180,7 @@ export class Replicas {
       if (!this.#appends.isCurrent(range, stored, tag)) continue
       this.#mustTakeWrites(range)
       const nowMs = this.#clock.wallMs()
-      const actor = this.#actor(range)
+      const actor = this.#actors.of(range)
       const result = write(state ?? emptyState(), {
         dot: { actor: actor.id, counter: actor.counter + 1 },
         value: intent.value,
@@ -197,9 +207,16 @@ export class Replicas {
 
   /**
    * Takes in another replica's state of a key. Resolves when it is held as `durability` says and mirrored, though not back
-   * to `from`: two nodes that mirror each other would pass it on for ever. What is dead is left out (design §10).
+   * to `from`: two nodes that mirror each other would pass it on for ever. What is dead is left out (design §10). `compared`: it comes
+   * out of the session that these arrivals watch.
    */
-  async merge(range: number, key: Uint8Array, incoming: Uint8Array, from?: string): Promise<Merged> {
+  async merge(
+    range: number,
+    key: Uint8Array,
+    incoming: Uint8Array,
+    from?: string,
+    compared?: Arrivals
+  ): Promise<Merged> {
     const stored = storedKey(key)
     const decoded = decodeState(incoming)
     for (;;) {
@@ -209,20 +226,43 @@ export class Replicas {
       const known = ours?.context ?? EMPTY_CONTEXT
       const isDead = (dot: Dot) => this.clocks.covers(range, dot) && !covers(known, dot)
       const { state: theirs, gone: dead } = withoutSiblings(decoded, isDead)
+      const nowMs = this.#clock.wallMs()
+      const revives = decoded.siblings.some(sibling => dead.includes(sibling.dot) && isLive(sibling, nowMs))
       if (ours === undefined && theirs.siblings.length === 0 && this.clocks.of(range).coversAll(theirs.context))
-        return { news: false, dead }
-      const merged = ours === undefined ? theirs : merge(ours, theirs, this.#clock.wallMs())
+        return { news: false, dead, revives }
+      const merged = ours === undefined ? theirs : merge(ours, theirs, nowMs)
       // A record of an earlier version has another tag, and would differ from other copies for ever.
       if (ours !== undefined && sameVersions(ours, merged) && tag === stateTag(ours)) {
         const passed = dead.length === 0 ? incoming : encodeState(theirs)
         await this.#acknowledged(this.mirror(range, key, passed, from), this.#appends.pending(stored))
-        return { news: false, dead }
+        return { news: false, dead, revives }
       }
+      this.#arrivals.note(
+        range,
+        theirs.siblings,
+        compared,
+        sibling => isLive(sibling, nowMs) && !this.clocks.covers(range, sibling.dot)
+      )
       const bytes = merged === decoded ? incoming : encodeState(merged)
       const appended = this.#appends.append(range, stored, merged, bytes, tag)
       await this.#acknowledged(this.mirror(range, key, bytes, from), appended)
-      return { news: true, dead }
+      return { news: true, dead, revives }
     }
+  }
+
+  /** From now on, until it is closed: what comes into the copy otherwise than out of the session that asks. */
+  watch(range: number): Arrivals {
+    return this.#arrivals.open(range)
+  }
+
+  /** Appends of the range that were refused so far: something that the copy had shown is not there any more. */
+  refusals(range: number): number {
+    return this.#appends.refusals(range)
+  }
+
+  /** No append of the range is under way that was when this was called. */
+  quiet(range: number): Promise<void> {
+    return this.#appends.quiet(range)
   }
 
   /** Takes siblings out of a key. For a copy that has caught up with others, all of which call them dead. */
@@ -232,11 +272,11 @@ export class Replicas {
       const { state: ours, tag } = await this.#appends.current(range, stored)
       if (!this.#appends.isCurrent(range, stored, tag)) continue
       if (ours === undefined) return
-      const { state, gone } = withoutSiblings(ours, dot => dead.some(other => compareDots(other, dot) === 0))
+      const { state, gone } = withoutSiblings(ours, dot => hasDot(dead, dot))
       if (gone.length === 0) return
       this.#mustTakeWrites(range)
       // It has given something up otherwise than by reaping.
-      this.#actors.delete(range)
+      this.#actors.forget(range)
       await this.#appends.append(range, stored, state, encodeState(state), tag)
       return
     }
@@ -271,7 +311,6 @@ export class Replicas {
     }
   }
 
-  /** The sums of a copy. */
   sums(range: number): BucketSums {
     return this.#sums.of(range)
   }
@@ -291,29 +330,12 @@ export class Replicas {
     return found.map(({ key, value }) => ({ key, state: value }))
   }
 
-  /**
-   * Up to `limit` live keys after a position, in order of position; `done` when there are no more. Keys at one position
-   * are never parted by a page.
-   */
-  async page(
-    range: number,
-    after: { hi: number; lo: number } | undefined,
-    limit: number,
-    prefix: Uint8Array
-  ): Promise<{ keys: Uint8Array[]; done: boolean }> {
-    const keys: Uint8Array[] = []
-    let cursor = after
-    while (keys.length < limit) {
-      const { keys: found, next } = await this.#store.page(range, cursor, limit)
-      for (const key of found) {
-        if (!startsWith(key, prefix)) continue
-        const state = await this.read(range, key)
-        if (state !== undefined && liveSiblings(state, this.#clock.wallMs()).length > 0) keys.push(key)
-      }
-      if (next === undefined) return { keys, done: true }
-      cursor = next
+  page(range: number, after: Position | undefined, limit: number, prefix: Uint8Array): Promise<Page> {
+    const isLiving = async (key: Uint8Array) => {
+      const state = await this.read(range, key)
+      return state !== undefined && !isDead(state, this.#clock.wallMs())
     }
-    return { keys, done: false }
+    return pageOf(this.#store, isLiving, { range, after, limit, prefix })
   }
 
   /** Everything acknowledged in these ranges survives a power cut once this resolves. Throws `range-fenced`. */
@@ -323,7 +345,7 @@ export class Replicas {
 
   /** Copies that may have forgotten something mint under new names from now on (design §7: no dot is ever reused). */
   renameActors(ranges: number[]): void {
-    for (const range of ranges) this.#actors.delete(range)
+    for (const range of ranges) this.#actors.forget(range)
   }
 
   /** How often a copy was found to have lost something; a comparison proves nothing if it happened meanwhile. */
@@ -346,21 +368,12 @@ export class Replicas {
     throw new CoterieError('wrong-node', `this node holds no copy of range ${range} that takes writes`)
   }
 
-  #actor(range: number): Actor {
-    let actor = this.#actors.get(range)
-    if (actor === undefined) {
-      actor = { id: toHex(this.#random.bytes(8)), counter: 0 }
-      this.#actors.set(range, actor)
-    }
-    return actor
-  }
-
   async #acknowledged(mirrored: Promise<void> | undefined, appended: Promise<void> | undefined): Promise<void> {
     await (mirrored === undefined ? appended : Promise.all([appended, mirrored]))
   }
 
   #forget(range: number): void {
-    this.#actors.delete(range)
+    this.#actors.forget(range)
     this.#sums.forget(range)
   }
 
@@ -378,20 +391,4 @@ export class Replicas {
   }
 }
 
-export function storedKey(key: Uint8Array): StoredKey {
-  const { hi, lo } = positionOf(key)
-  return { bytes: key, hi, lo }
-}
-
-const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
-
-function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
-  return key.length >= prefix.length && prefix.every((byte, i) => key[i] === byte)
-}
-
-/** Throws `too-large` for a key that no store takes; for requests from the network. */
-export function checkStoredKey(key: Uint8Array): void {
-  if (key.length === 0 || key.length > LIMITS.maxKeyBytes) {
-    throw new CoterieError('too-large', `a key of ${key.length} bytes; 1 to ${LIMITS.maxKeyBytes} are taken`)
-  }
-}
+const hasDot = (dots: readonly Dot[], dot: Dot): boolean => dots.some(other => compareDots(other, dot) === 0)

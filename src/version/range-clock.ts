@@ -67,6 +67,12 @@ export class RangeClock {
     for (const [actor, counter] of entries) if (!this.covers({ actor, counter })) this.#advance(actor, counter)
   }
 
+  /** Covers nothing of this actor any more. */
+  drop(actor: string): void {
+    this.#reach.delete(actor)
+    this.#waiting.delete(actor)
+  }
+
   entries(): ClockEntries {
     return [...this.#reach].sort(([a], [b]) => (a < b ? -1 : 1))
   }

@@ -2,7 +2,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { settleCopy } from '../../src/repair/compare-clocks.ts'
-import { storedKey } from '../../src/replica/replicas.ts'
+import { storedKey } from '../../src/replica/stored-key.ts'
 import { session } from '../support/compare-session.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import { bytesOf, keysIn, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
@@ -22,11 +22,15 @@ async function reapedBy(...nodes: MemoryReplica[]): Promise<Uint8Array> {
   const deleted = await put(first, KEY, undefined, written.state.context)
   for (const node of nodes) {
     for (const { bytes } of [written, deleted]) await node.replicas.merge(1, bytesOf(KEY), bytes)
-    const { hi, lo } = storedKey(bytesOf(KEY))
-    await node.replicas.clocks.save([1])
-    assert.ok(await node.replicas.reap(1, bytesOf(KEY), node.replicas.tagAt(1, hi, lo)!))
+    await reap(node)
   }
   return written.bytes
+}
+
+async function reap(node: MemoryReplica): Promise<void> {
+  const { hi, lo } = storedKey(bytesOf(KEY))
+  await node.replicas.clocks.save([1])
+  assert.ok(await node.replicas.reap(1, bytesOf(KEY), node.replicas.tagAt(1, hi, lo)!))
 }
 
 test('both sides join the clock of the other once they have all that it held', async () => {
@@ -87,17 +91,42 @@ test('no clock is given by a copy that found damage during the session, nor take
   }
 })
 
+/** What a copy that catches up does: a session with each, then it settles. `between`: what happens before that. */
+async function catchUp(
+  back: MemoryReplica,
+  peers: MemoryReplica[],
+  {
+    between = async () => {},
+    isUnharmed = () => true
+  }: { between?: () => Promise<unknown>; isUnharmed?: () => boolean } = {}
+): Promise<boolean> {
+  const verdicts = []
+  for (const peer of peers) verdicts.push((await session(back, peer, { ranges: [1], verdicts: true })).verdicts.get(1)!)
+  await between()
+  const settled = await settleCopy(back.replicas, 1, verdicts, isUnharmed)
+  for (const { arrivals } of verdicts) arrivals.close()
+  if (settled) await back.copies.set([1], 'synced')
+  return settled
+}
+
+/** A copy that starts again with nothing that it knows for sure. */
+async function syncing(...states: Uint8Array[]): Promise<MemoryReplica> {
+  const node = await openReplica()
+  await node.copies.set([1], 'syncing')
+  for (const state of states) await node.replicas.merge(1, bytesOf(KEY), state)
+  return node
+}
+
 test('a syncing copy gives up what all that it was compared with call dead, then covers what they cover', async () => {
   const [a, b] = [await openReplica(), await openReplica()]
   const old = await reapedBy(a, b)
-  const back = await openReplica()
-  await back.copies.set([1], 'syncing')
-  await back.replicas.merge(1, bytesOf(KEY), old)
+  const back = await syncing(old)
   const own = await put(back, OTHER, 'own')
-  const verdicts = []
-  for (const peer of [a, b]) verdicts.push((await compare(back, peer)).verdicts.get(1)!)
-  assert.equal(await valuesOf(back, KEY), ['old'], 'not on the word of a session alone')
-  await settleCopy(back.replicas, 1, verdicts)
+  assert.ok(
+    await catchUp(back, [a, b], {
+      between: async () => assert.equal(await valuesOf(back, KEY), ['old'], 'not on the word of a session alone')
+    })
+  )
   assert.equal(await valuesOf(back, KEY), [])
   assert.equal(await valuesOf(back, OTHER), ['own'])
   for (const node of [a, b]) assert.equal(await valuesOf(node, OTHER), ['own'])
@@ -105,17 +134,91 @@ test('a syncing copy gives up what all that it was compared with call dead, then
   assert.ok(clockOf(a).covers(own.dot))
 })
 
-test('what one of them does not call dead stays', async () => {
+test('what a synced one of them does not call dead stays; one that is syncing itself has no say', async () => {
+  for (const others of ['synced', 'syncing'] as const) {
+    const a = await openReplica()
+    const old = await reapedBy(a)
+    const b = others === 'synced' ? await openReplica() : await syncing()
+    const back = await syncing(old)
+    assert.ok(await catchUp(back, [a, b]))
+    assert.equal(await valuesOf(back, KEY), others === 'synced' ? ['old'] : [], others)
+  }
+})
+
+test('a late hint that comes while a copy catches up does not bring a deleted value back', async () => {
+  const [a, c] = [await openReplica(), await openReplica()]
+  const old = await reapedBy(a, c)
+  const b = await syncing()
+  assert.ok(await catchUp(b, [a, c], { between: () => b.replicas.merge(1, bytesOf(KEY), old) }))
+  // It holds the value now, and knows nothing of its end: whoever compares with it says so, and it starts again.
+  await compare(a, b)
+  assert.equal(await valuesOf(a, KEY), [])
+  assert.is(a.copies.status(1), 'synced')
+  assert.is(b.copies.status(1), 'syncing')
+  assert.ok(await catchUp(b, [a, c]))
+  for (const node of [a, b, c]) assert.equal(await valuesOf(node, KEY), [])
+  await compare(a, b)
+  for (const node of [a, b, c]) assert.is(node.copies.status(1), 'synced')
+})
+
+test('a copy that was harmed before it has settled joins nothing', async () => {
   const a = await openReplica()
-  const old = await reapedBy(a)
-  const b = await openReplica()
-  const back = await openReplica()
-  await back.copies.set([1], 'syncing')
-  await back.replicas.merge(1, bytesOf(KEY), old)
-  const verdicts = []
-  for (const peer of [a, b]) verdicts.push((await compare(back, peer)).verdicts.get(1)!)
-  await settleCopy(back.replicas, 1, verdicts)
-  assert.equal(await valuesOf(back, KEY), ['old'])
+  const { dot } = await put(a, KEY, 'a')
+  const b = await syncing()
+  let harmed = false
+  const between = async () => {
+    b.replicas.doubt(1, 'a test says so')
+    harmed = true
+  }
+  assert.not(await catchUp(b, [a], { between, isUnharmed: () => !harmed }))
+  assert.not(clockOf(b).covers(dot))
+})
+
+test('what was taken out stays out after a power cut', async () => {
+  const [a, c] = [await openReplica(), await openReplica()]
+  const old = await reapedBy(a, c)
+  const back = await syncing(old)
+  await back.store.sync(1)
+  assert.ok(await catchUp(back, [a, c]))
+  back.files.powerCut()
+  const again = await openReplica(back.files)
+  assert.is(again.copies.status(1), 'synced')
+  assert.equal(await valuesOf(again, KEY), [])
+})
+
+test('no clock is joined on the strength of a write that the disk refuses after all', async () => {
+  const [x, y] = [await openReplica(), await openReplica()]
+  const written = await put(y, KEY, 'kept')
+  const seen = await put(y, OTHER, 'seen')
+  await x.replicas.merge(1, bytesOf(OTHER), seen.bytes)
+  const release = x.files.hold('write', /0001-/)
+  x.files.fail('write', 'ENOSPC', { path: /0001-/ })
+  const merging = x.replicas.merge(1, bytesOf(KEY), written.bytes).catch(() => 'refused')
+  await Promise.resolve()
+  const compared = compare(x, y)
+  // The session ends only when the disk has had its say.
+  setTimeout(release, 20)
+  await compared
+  assert.is(await merging, 'refused')
+  assert.not(clockOf(x).covers(written.dot))
+  const beside = await put(y, KEY, 'beside')
+  await x.replicas.merge(1, bytesOf(KEY), beside.bytes)
+  assert.equal(await valuesOf(x, KEY), ['beside', 'kept'])
+})
+
+test('a tombstone that another member has reaped already gives nobody cause to doubt', async () => {
+  for (const swap of [false, true]) {
+    const [a, b] = [await openReplica(), await openReplica()]
+    const written = await put(a, KEY, 'old')
+    const deleted = await put(a, KEY, undefined, written.state.context)
+    for (const { bytes } of [written, deleted]) await b.replicas.merge(1, bytesOf(KEY), bytes)
+    await reap(a)
+    await (swap ? compare(b, a) : compare(a, b))
+    for (const node of [a, b]) assert.is(node.copies.status(1), 'synced')
+    assert.is(keysOf(a), 0)
+    await reap(b)
+    assert.is(keysOf(b), 0)
+  }
 })
 
 test('a copy that lost a value without knowing is not believed, and learns of it from one that has seen as much', async () => {
@@ -138,16 +241,19 @@ test('a copy that lost a value without knowing is not believed, and learns of it
   }
 })
 
-test('one that has not seen all that was deleted makes nobody doubt', async () => {
+test('one that has missed a delete makes nobody else doubt, but itself', async () => {
   const [a, b] = [await openReplica(), await openReplica()]
   const behind = await openReplica()
+  // A dot that it does not cover: another one of that actor has not come.
+  await put(a, OTHER, 'first')
   const old = await reapedBy(a, b)
   await behind.replicas.merge(1, bytesOf(KEY), old)
-  for (const node of [a, b]) {
-    await compare(behind, node)
-    assert.is(node.copies.status(1), 'synced')
-    assert.is(keysOf(node), 0)
-  }
+  await compare(behind, a)
+  assert.is(a.copies.status(1), 'synced')
+  assert.is(keysOf(a), 1)
+  assert.is(behind.copies.status(1), 'syncing')
+  assert.ok(await catchUp(behind, [a]))
+  assert.equal(await valuesOf(behind, KEY), [])
 })
 
 async function restarted(node: MemoryReplica): Promise<MemoryReplica> {

@@ -1,5 +1,5 @@
 /** Constant load on a memory cluster, and the account of what was acknowledged and of what the replicas hold. */
-import { storedKey } from '../../src/replica/replicas.ts'
+import { storedKey } from '../../src/replica/stored-key.ts'
 import { rangeOf } from '../../src/ring/position.ts'
 import { covers } from '../../src/version/causal-context.ts'
 import { decodeState, stateTag } from '../../src/version/codec.ts'

@@ -40,7 +40,7 @@ export const REAPING_BUGS: readonly Bug[] = [
     name: 'absence-asserted',
     what: 'gives up what another copy calls dead though it is synced itself',
     file: 'src/repair/compare-clocks.ts',
-    find: 'this.dead.set(range, [...(this.dead.get(range) ?? []), ...items])',
+    find: 'this.#dead.set(range, [...(this.#dead.get(range) ?? []), ...items])',
     replace: 'for (const { key, dots } of items) void this.#replicas.bury(range, key, dots).catch(() => undefined)',
     scenarios: ['disk', 'wipe', 'swarm']
   },
@@ -48,7 +48,7 @@ export const REAPING_BUGS: readonly Bug[] = [
     name: 'tombstone-forgotten-at-once',
     what: 'agrees to forget a deleted key before its tombstone is on disk',
     file: 'src/repair/reaper.ts',
-    find: 'else if (agreed.length > 0) await replicas.sync([range])',
+    find: 'else if (agreed.length > 0) await replicas.clocks.save([range])',
     replace: 'else if (agreed.length > 0) void range',
     scenarios: ['power', 'deletes', 'swarm']
   },
@@ -56,8 +56,8 @@ export const REAPING_BUGS: readonly Bug[] = [
     name: 'zombie-not-buried',
     what: 'keeps what all others call dead when it catches up',
     file: 'src/repair/compare-clocks.ts',
-    find: 'if (dead.length > 0) await replicas.bury(range, key, dead)',
-    replace: 'void dead',
+    find: 'for (const { key, dots } of graves) await replicas.bury(range, key, dots)',
+    replace: 'void graves',
     scenarios: ['deletes', 'disk', 'power', 'swarm']
   }
 ]

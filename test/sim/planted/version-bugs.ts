@@ -79,24 +79,24 @@ export const VERSION_BUGS: readonly Bug[] = [
     what: 'goes on minting under the name of a copy that has forgotten something',
     seenIn: 'Riak (riak_kv#679, #1643)',
     file: 'src/replica/replicas.ts',
-    find: '\n    this.#actors.delete(range)\n',
-    replace: '\n',
+    find: 'this.#actors.forget(range)\n    this.#sums.forget(range)\n',
+    replace: 'this.#sums.forget(range)\n',
     scenarios: ['disk', 'swarm']
   },
   {
     name: 'actor-named-after-range',
     what: 'mints under the number of the range, which all its replicas share',
     seenIn: 'the like in Riak: actors from the time of start (riak_kv#1865)',
-    file: 'src/replica/replicas.ts',
-    find: 'actor = { id: toHex(this.#random.bytes(8)), counter: 0 }',
+    file: 'src/replica/actors.ts',
+    find: "actor = { id: Buffer.from(this.#random.bytes(8)).toString('hex'), counter: 0 }",
     replace: "actor = { id: range.toString(16).padStart(16, '0'), counter: 0 }"
   },
   {
     name: 'actor-per-write',
     what: 'draws a new actor for every write, so that contexts grow without end',
     seenIn: 'the like in Riak before 1.0: an actor a client',
-    file: 'src/replica/replicas.ts',
-    find: 'this.#actors.set(range, actor)',
+    file: 'src/replica/actors.ts',
+    find: 'this.#byRange.set(range, actor)',
     replace: '',
     scenarios: ['hot-key']
   }
