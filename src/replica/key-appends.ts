@@ -59,7 +59,6 @@ export class KeyAppends {
   }
 
   async read(range: number, key: StoredKey): Promise<KeyState | undefined> {
-    // What memory holds is decoded in this turn: a buffer of writes may be used again after it.
     const bytes = this.#parts.store.peek(range, key) ?? (await this.#get(range, key))
     return bytes === undefined ? undefined : decodeState(bytes)
   }

@@ -110,5 +110,5 @@ const POOL_BYTES = 1024
 
 /** A small view of a large buffer (a network chunk, a slab) would keep all of it alive. */
 function owned(bytes: Uint8Array): Uint8Array {
-  return bytes.buffer.byteLength > 2 * bytes.length + POOL_BYTES ? bytes.slice() : bytes
+  return bytes.buffer.byteLength > 2 * bytes.length + POOL_BYTES ? new Uint8Array(bytes) : bytes
 }

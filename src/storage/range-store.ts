@@ -163,7 +163,7 @@ export class RangeStore {
     this.#addLog({ range, index, liveBytes: 0, damaged: [], settled: false, files: [file] })
   }
 
-  /** The value of a key if memory holds it, good for this turn, without the disk; undefined: ask `get`. */
+  /** The value of a key if memory holds it, without a promise and without the disk; undefined: ask `get`. */
   peek(range: number, key: StoredKey): Uint8Array | undefined {
     this.#operations++
     return this.#log(range).peek(key)

@@ -14,6 +14,7 @@ import { keepAlive } from '../../src/runtime.ts'
 import { machine, round, table } from '../bench/measure.ts'
 import { makeLan, whyNoLan } from '../lan/lan.ts'
 import { whyNoDisks } from '../support/real-disks.ts'
+import { until } from '../support/until.ts'
 import { FAULTS, type Fault } from './faults.ts'
 import { figures, Load } from './load.ts'
 import { picture } from './picture.ts'
@@ -24,8 +25,10 @@ const PICTURES = process.env.PICTURES
 const BEFORE_MS = 4000
 const AFTER_MS = 6000
 const IDENTICAL_MS = 120_000
-/** Operations before anything is measured: code is compiled, connections are made. */
-const WARM_MS = 5000
+/** Before anything is measured code is compiled and connections are made: until so long a time has gone well. */
+const CALM_MS = 3000
+const CALM_P99_MS = 60
+const MAX_WARM_MS = 90_000
 
 type Order = { host: number; plugged: boolean }
 
@@ -85,7 +88,8 @@ async function endure(site: Site, fault: Fault): Promise<{ row: Row; isGood: boo
   const clients = [await site.client(), await site.client()]
   const load = new Load(fault.name.replace(/\W+/g, '-'), clients, { perSecond: RATE, ...fault.load })
   load.start()
-  await pause(WARM_MS + BEFORE_MS)
+  const warmMs = await warm(load)
+  await pause(BEFORE_MS)
   const beganMs = load.nowMs
   await fault.run(site, { pause, cable })
   const endedMs = load.nowMs
@@ -97,7 +101,7 @@ async function endure(site: Site, fault: Fault): Promise<{ row: Row; isGood: boo
   const identicalS = (load.nowMs - endedMs) / 1000
   const lost = await load.lost(clients[0]!)
   if (fault.check) console.error(`  ${await fault.check(site)}`)
-  const measured = load.samples.filter(({ atMs }) => atMs >= WARM_MS)
+  const measured = load.samples.filter(({ atMs }) => atMs >= warmMs)
   const { operations, failed, sloppy, p50, p99, p999, longestGapMs } = figures(measured)
   const reasons = new Map<string, number>()
   for (const { failed: reason } of measured) if (reason) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
@@ -106,7 +110,7 @@ async function endure(site: Site, fault: Fault): Promise<{ row: Row; isGood: boo
   if (PICTURES !== undefined) {
     mkdirSync(PICTURES, { recursive: true })
     const path = join(PICTURES, `chaos-${fault.name.replace(/[^\w]+/g, '-')}.svg`)
-    writeFileSync(path, picture(fault.name, load.samples, { fromMs: WARM_MS, toMs: stoppedMs, beganMs, endedMs }))
+    writeFileSync(path, picture(fault.name, load.samples, { fromMs: warmMs, toMs: stoppedMs, beganMs, endedMs }))
   }
   const row = [
     fault.name,
@@ -123,6 +127,21 @@ async function endure(site: Site, fault: Fault): Promise<{ row: Row; isGood: boo
     `${lost.length}`
   ]
   return { row, isGood: failed === 0 && lost.length === 0 }
+}
+
+/** When the load had gone well for a while; throws when it never does: it is more than the machine carries. */
+async function warm(load: Load): Promise<number> {
+  await until(
+    `the load goes well for ${CALM_MS} ms`,
+    () => {
+      const latest = load.samples.filter(({ atMs }) => atMs >= load.nowMs - CALM_MS)
+      const { failed, p99 } = figures(latest)
+      return load.nowMs > CALM_MS && latest.length > (RATE * CALM_MS) / 2000 && failed === 0 && p99! < CALM_P99_MS
+    },
+    MAX_WARM_MS,
+    250
+  )
+  return load.nowMs
 }
 
 async function child(hosts: HostInit[]): Promise<number> {

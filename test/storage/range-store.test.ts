@@ -99,6 +99,21 @@ function contract(name: string, make: () => Promise<{ files: FileIo; dir: string
     await again.store.close()
   })
 
+  it('what a reader was given stays as it is when the memory of the write is used again', async (files, dir) => {
+    // No cache: the value comes out of the write that is under way.
+    const { store } = await openStore(files, { dir, cacheBytes: 1 })
+    store.create(RANGE)
+    const [key, ...others] = keysOfRange(40) as [StoredKey, ...StoredKey[]]
+    const writing = store.put(RANGE, key, bytesOf('what was put'), 1)
+    const peeked = store.peek(RANGE, key)
+    const got = await store.get(RANGE, key)
+    await writing
+    for (const other of others) await store.put(RANGE, other, bytesOf('x'.repeat(64)), 1)
+    if (peeked !== undefined) assert.is(textOf(peeked), 'what was put')
+    assert.is(textOf(got), 'what was put')
+    await store.close()
+  })
+
   it('drop unlinks; a new log starts empty, under another name', async (files, dir) => {
     const { store } = await openStore(files, { dir })
     store.create(RANGE)

@@ -115,10 +115,10 @@ export class WriteBatch {
     return this.#large ?? [this.#packed.subarray(0, this.length)]
   }
 
-  /** A copy of what lies at a file offset; of a large record its whole. */
+  /** A copy of what lies at a file offset; of a large record its whole. `slice` of a Buffer would be a view of what is used again. */
   copy(offset: number, length: number): Uint8Array {
     const from = offset - this.start
-    if (!this.#large) return this.#packed.slice(from, from + length)
+    if (!this.#large) return new Uint8Array(this.#packed.subarray(from, from + length))
     return Buffer.concat(this.#large).subarray(from, from + length)
   }
 
