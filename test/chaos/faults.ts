@@ -28,6 +28,7 @@ const CUT_MS = 10_000
 const STALL_MS = 10_000
 const FULL_MS = 10_000
 const DAMAGES_A_FILE = 3
+const RECOVERY_MS = 60_000
 
 const victim = (site: Site): ChaosNode => site.nodes.at(-1)!
 
@@ -82,10 +83,12 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'rolling restart',
+    // As docs/operations.md says: one after the other, each when the one before has what it missed.
     async run(site) {
       for (const node of site.nodes) {
         await node.end('SIGTERM')
         await node.start()
+        await site.recovered(RECOVERY_MS)
       }
     }
   },

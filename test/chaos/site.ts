@@ -147,6 +147,25 @@ export class Site {
     await until('all replicas are identical', () => this.#isIdentical(), timeoutMs, 100)
   }
 
+  /** Waits until everybody sees everybody up, nothing is kept for others, and no copy is syncing. */
+  async recovered(timeoutMs: number): Promise<void> {
+    await until('the cluster has recovered', () => this.#isRecovered(), timeoutMs, 250)
+  }
+
+  async #isRecovered(): Promise<boolean> {
+    try {
+      for (const watcher of this.watchers) {
+        const { hintRanges, copiesSyncing } = await stats(watcher)
+        const members = (await watcher.info('members')) as { verdict: string }[]
+        if (hintRanges !== 0 || copiesSyncing !== 0 || members.some(({ verdict }) => verdict !== 'up')) return false
+      }
+      return true
+    } catch {
+      // One that does not answer yet is asked again.
+      return false
+    }
+  }
+
   async hints(): Promise<number> {
     let hints = 0
     for (const watcher of this.watchers) hints += (await stats(watcher)).hints
