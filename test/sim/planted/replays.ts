@@ -8,7 +8,7 @@ import type { Bug } from './bug.ts'
 import { type Catch, readCatches } from './catches.ts'
 import { brokenByBug, nameOf, type Run, runAll, runClean } from './children.ts'
 
-const RUN_LIMIT_MS = 30_000
+const RUN_LIMIT_MS = 60_000
 /** Seeds that are tried where the first does not catch a bug any more. */
 const MORE_SEEDS = 15
 

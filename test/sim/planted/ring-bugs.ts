@@ -4,7 +4,6 @@ import type { Bug } from './bug.ts'
 export const RING_BUGS: readonly Bug[] = [
   {
     name: 'empty-copy-counts-as-synced',
-    isLost: true,
     what: 'takes a copy that has lost what it held for complete, whether it has met the others or not',
     seenIn: 'Riak before 1.0: ownership before the data',
     file: 'src/repair/copy-keeper.ts',
