@@ -17,7 +17,7 @@ export const diverged: Rule = {
   check: run =>
     run.keys.flatMap(key => {
       if (key.found === undefined || run.isOrphan(key.found)) return []
-      const said = [...copiesApart(run, key.found), ...readsApart(key, key.found)]
+      const said = [...copiesApart(run, key.found), ...readsApart(run, key, key.found)]
       return said.map(message => ({ key: key.key, message, writes: allValues(key.found!) }))
     })
 }
@@ -65,7 +65,7 @@ function copiesApart(run: Case, { key, replicas }: KeyFindings): string[] {
   return said
 }
 
-function readsApart(key: KeyCase, { reads, replicas }: KeyFindings): string[] {
+function readsApart(run: Case, key: KeyCase, { reads, replicas }: KeyFindings): string[] {
   const lasting = (values: readonly number[]) =>
     [...new Set(values)].filter(id => key.write(id)?.expiresAtMs === undefined).sort((a, b) => a - b)
   const answers = new Map<string, string[]>()
@@ -81,7 +81,12 @@ function readsApart(key: KeyCase, { reads, replicas }: KeyFindings): string[] {
   if (replicas.length === 0 || replicas.some(({ error }) => error !== undefined)) return []
   const held = new Set(replicas.flatMap(({ values }) => values))
   // What expires may have been read by a clock that is behind, and been reaped since.
-  const strange = lasting(reads.flatMap(({ values }) => values)).filter(id => !held.has(id))
+  const isExpired = (id: number) => {
+    const write = key.write(id)
+    return write !== undefined && run.clocks.mayBeExpired(write, run.endMs)
+  }
+  const shown = new Set(reads.flatMap(({ values }) => values))
+  const strange = [...shown].filter(id => !held.has(id) && !isExpired(id))
   return strange.length === 0 ? [] : [`reads of ${key.key} show ${some(strange)}, which no replica holds`]
 }
 
