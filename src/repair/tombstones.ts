@@ -58,17 +58,15 @@ export class Tombstones {
 
   /** Dead keys seen, not reaped yet. */
   get count(): number {
-    return this.#count(({ patience }) => patience !== undefined)
+    return this.#counts().dead
   }
 
   /** Keys that have been dead, in the same state, for `waitMs`. */
   async due(range: number, waitMs: number, budget: Budget): Promise<DeadKey[]> {
     const candidates = this.#candidates(range, budget)
     const known = this.#byRange.get(range)!
-    const room = {
-      dead: MAX_DEAD - this.count,
-      expiring: MAX_EXPIRING - this.#count(({ patience }) => patience === undefined)
-    }
+    const counts = this.#counts()
+    const room = { dead: MAX_DEAD - counts.dead, expiring: MAX_EXPIRING - counts.expiring }
     const start = (this.#from.get(range) ?? 0) % Math.max(1, candidates.length)
     const inTurn = [...candidates.slice(start), ...candidates.slice(0, start)]
     const due: DeadKey[] = []
@@ -141,10 +139,11 @@ export class Tombstones {
     return { tag, dueMs: nowMs + Math.max(0, Math.max(...expiries) - this.#clock.wallMs()), patience: undefined }
   }
 
-  #count(wanted: (known: Known) => boolean): number {
-    let count = 0
-    for (const known of this.#byRange.values()) for (const one of known.values()) if (wanted(one)) count++
-    return count
+  #counts(): { dead: number; expiring: number } {
+    const counts = { dead: 0, expiring: 0 }
+    for (const known of this.#byRange.values())
+      for (const { patience } of known.values()) counts[patience === undefined ? 'expiring' : 'dead']++
+    return counts
   }
 }
 

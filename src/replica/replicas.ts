@@ -117,7 +117,7 @@ export class Replicas {
     })
     this.#q = init.q
     this.#store.onDamage(damage => {
-      this.#doubt(damage.range, 'a record of a range file does not check', { ...damage })
+      this.doubt(damage.range, 'a record of a range file does not check', { ...damage })
     })
     this.#store.onFault(range => {
       this.#forget(range)
@@ -294,12 +294,17 @@ export class Replicas {
     return true
   }
 
-  /**
-   * The copy turns out to lack what it takes for dead: another one, whose range clock covers all that this copy has
-   * reaped, holds it. It is compared anew (design §10, the second guard).
-   */
-  doubt(range: number, reason: string): void {
-    this.#doubt(range, reason, { range })
+  /** The copy may have lost something: nothing that it says of what it lacks counts until it has been compared. */
+  doubt(range: number, reason: string, fields: Record<string, unknown> = { range }): void {
+    this.#forget(range)
+    this.clocks.forget(range)
+    this.#damages.set(range, this.damages(range) + 1)
+    if (this.#copies.status(range) === 'none') return
+    this.#log.warn(`${reason}; the copy is syncing until compared`, fields)
+    // Failure to write the mark leaves it in memory; the damage is found again at the next start.
+    this.#copies
+      .set([range], 'syncing')
+      .catch(error => this.#log.error('cannot write copies.json', { error: String(error) }))
   }
 
   /** Brings all range clocks to disk that have changed. What cannot be saved is missed, if ever, as garbage that stays. */
@@ -375,19 +380,6 @@ export class Replicas {
   #forget(range: number): void {
     this.#actors.forget(range)
     this.#sums.forget(range)
-  }
-
-  /** The copy may have lost something: nothing that it says of what it lacks counts until it has been compared. */
-  #doubt(range: number, reason: string, fields: Record<string, unknown>): void {
-    this.#forget(range)
-    this.clocks.forget(range)
-    this.#damages.set(range, this.damages(range) + 1)
-    if (this.#copies.status(range) === 'none') return
-    this.#log.warn(`${reason}; the copy is syncing until compared`, fields)
-    // Failure to write the mark leaves it in memory; the damage is found again at the next start.
-    this.#copies
-      .set([range], 'syncing')
-      .catch(error => this.#log.error('cannot write copies.json', { error: String(error) }))
   }
 }
 
