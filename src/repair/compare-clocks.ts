@@ -6,6 +6,7 @@
  * it could not send what it promised.
  */
 import type { CopyStatus } from '../messages.ts'
+import type { Log } from '../ports.ts'
 import type { Arrivals } from '../replica/arrivals.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import { type Dot, formatDot } from '../version/dot.ts'
@@ -151,9 +152,23 @@ function joinAllBut(clock: RangeClock, entries: ClockEntries, actors: readonly s
 /**
  * Of a copy that has been compared with enough others to be level: takes out what every synced one of them calls dead, and
  * joins their clocks. In this order: a clock that covers a dot which the copy still holds says that it lives. False when
- * the copy was harmed meanwhile (`isUnharmed`): it has to be compared again.
+ * the copy was harmed meanwhile (`isUnharmed`) or the disk refuses: it has to be compared again.
  */
 export async function settleCopy(
+  { replicas, log }: { replicas: Replicas; log: Log },
+  range: number,
+  verdicts: readonly Verdict[],
+  isUnharmed: () => boolean
+): Promise<boolean> {
+  try {
+    return isUnharmed() && (await settle(replicas, range, verdicts, isUnharmed))
+  } catch (error) {
+    log.warn('a copy that is level could not be settled; it is compared again', { range, error: String(error) })
+    return false
+  }
+}
+
+async function settle(
   replicas: Replicas,
   range: number,
   verdicts: readonly Verdict[],

@@ -161,20 +161,11 @@ export class CopyKeeper {
       copies.status(range) === 'syncing' && replicas.damages(range) === damages.get(range)
     const settled: number[] = []
     for (const range of level) {
-      if (await this.#settle(range, verdicts.get(range)!, () => isUnharmed(range))) settled.push(range)
+      const isSettled = await settleCopy(this.#parts, range, verdicts.get(range)!, () => isUnharmed(range))
+      if (isSettled) settled.push(range)
     }
     for (const { arrivals } of [...verdicts.values()].flat()) arrivals.close()
     await copies.set(settled.filter(isUnharmed), 'synced')
-  }
-
-  async #settle(range: number, verdicts: readonly Verdict[], isUnharmed: () => boolean): Promise<boolean> {
-    const { replicas, log } = this.#parts
-    try {
-      return isUnharmed() && (await settleCopy(replicas, range, verdicts, isUnharmed))
-    } catch (error) {
-      log.warn('a copy that is level could not be settled; it is compared again', { range, error: String(error) })
-      return false
-    }
   }
 
   /** Frozen copies go once every member of the list has said that it holds, synced to disk, all that they hold. */

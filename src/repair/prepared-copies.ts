@@ -176,17 +176,12 @@ export class PreparedCopies {
       for (const source of sources.keys()) bySource.set(source, [...(bySource.get(source) ?? []), range])
     }
     await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
-    const { copies, replicas } = this.#parts
+    const { copies } = this.#parts
     const isDone = (range: number) => this.#isLevelWithAll(range)
     const done = [...this.#byRange.keys()].filter(isDone)
     for (const range of done.filter(range => copies.status(range) !== 'synced')) {
       const verdicts = [...(this.#byRange.get(range)?.verdicts.values() ?? [])]
-      await settleCopy(replicas, range, verdicts, () => isDone(range)).catch(error =>
-        this.#parts.log.warn('a prepared copy could not be settled; it is compared again', {
-          range,
-          error: String(error)
-        })
-      )
+      await settleCopy(this.#parts, range, verdicts, () => isDone(range))
     }
     await copies.set(done.filter(isDone), 'synced')
   }

@@ -3,6 +3,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { settleCopy } from '../../src/repair/compare-clocks.ts'
 import { storedKey } from '../../src/replica/stored-key.ts'
+import { silentLog } from '../../src/runtime.ts'
 import { session } from '../support/compare-session.ts'
 import { FakeFiles } from '../support/fake-files.ts'
 import { bytesOf, keysIn, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
@@ -103,7 +104,7 @@ async function catchUp(
   const verdicts = []
   for (const peer of peers) verdicts.push((await session(back, peer, { ranges: [1], verdicts: true })).verdicts.get(1)!)
   await between()
-  const settled = await settleCopy(back.replicas, 1, verdicts, isUnharmed)
+  const settled = await settleCopy({ replicas: back.replicas, log: silentLog }, 1, verdicts, isUnharmed)
   for (const { arrivals } of verdicts) arrivals.close()
   if (settled) await back.copies.set([1], 'synced')
   return settled
