@@ -47,13 +47,15 @@ export function planSteals(
   const accounts = openAccounts(owners, members, thief, canGive)
   const own = accounts.get(thief)
   if (!own) return []
-  const board = new Board(owners, accounts, own, n)
+  // Most plans are of somebody who has their share: they end before the ring is looked at.
+  let board: Board | undefined
   const steals: Steal[] = []
   while (own.count + 1 <= Math.ceil(own.share - EPSILON)) {
     const victim = mostOver(accounts.values())
     if (!victim || victim.count - 1 < Math.floor(victim.share + EPSILON)) break
     // One range moves both by one: it evens nothing out unless they are more than one apart.
     if (excess(victim) - excess(own) <= 1 + EPSILON) break
+    board ??= new Board(owners, accounts, own, n)
     const range = board.best(victim, mayTake)
     if (range === undefined) {
       victim.canGive = false
