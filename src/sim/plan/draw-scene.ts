@@ -24,6 +24,10 @@ export interface SceneWish {
   mayStartEarly?: boolean
   /** `clean`: nothing is lost or sent twice; `lossy`: much is. */
   links?: 'clean' | 'lossy'
+  /** Nodes are far apart: what takes two messages there and back takes long enough for others to see. By default in some runs. */
+  isWan?: boolean
+  /** At least so long are clients at work. */
+  leastMs?: number
 }
 
 export interface Scene extends Pick<Plan, 'params' | 'nodes' | 'links' | 'disks'> {
@@ -44,7 +48,7 @@ export interface Scene extends Pick<Plan, 'params' | 'nodes' | 'links' | 'disks'
 export function drawScene(seed: string, scenario: string, wish: SceneWish): Scene {
   const random = new SimRandom(`plan/${seed}`).fork(scenario)
   const size = drawSize(random.fork('size'), wish)
-  const isWan = random.fork('wan').chance(0.15)
+  const isWan = wish.isWan ?? random.fork('wan').chance(0.15)
   const settings = drawSettings(random.fork('settings'), wish)
   const window = drawWindow(random.fork('window'), { size, isWan, gossipIntervalMs: settings.gossipIntervalMs, wish })
   const minW = wish.minW ?? 1
@@ -139,7 +143,11 @@ function drawWindow(
   const formedMs = 2500 + 4 * gossipIntervalMs + 200 * size + (isWan ? 2000 : 0)
   const isEarly = random.chance(0.15) && wish.mayStartEarly
   const startMs = isEarly ? random.between(500, 2500) : formedMs + random.between(0, 1500)
-  return { formedMs: formedMs + 2000, startMs, endMs: startMs + logBetween(random, 10_000, 40_000) }
+  return {
+    formedMs: formedMs + 2000,
+    startMs,
+    endMs: startMs + Math.max(wish.leastMs ?? 0, logBetween(random, 10_000, 40_000))
+  }
 }
 
 function drawNodes(

@@ -18,6 +18,17 @@ export interface WorkloadWish {
   oneCopy?: number
   /** Every operation goes to any node, so that all sides of a partition are asked. */
   spread?: boolean
+  /** Beside everything else. */
+  rushes?: readonly Rush[]
+}
+
+/** Many operations of one kind at once, through one node. */
+export interface Rush {
+  atMs: number
+  forMs: number
+  kind: OperationKind
+  via: number
+  operations: number
 }
 
 export function drawWorkload(scene: Scene, wish: WorkloadWish = {}): Operation[] {
@@ -30,7 +41,7 @@ export function drawWorkload(scene: Scene, wish: WorkloadWish = {}): Operation[]
   const loyalty = wish.spread ? 0 : random.pick([0, 0.7, 1])
   const level = drawLevels(random.fork('levels'), scene, wish)
   const ttlOf = drawTtl(random.fork('ttl'))
-  return drawTimes(random.fork('times'), scene, logBetween(random, ...(wish.operations ?? [40, 300]))).map(
+  const drawn = drawTimes(random.fork('times'), scene, logBetween(random, ...(wish.operations ?? [40, 300]))).map(
     (atMs, id) => {
       const client = random.below(clients)
       const kind = pickKind()
@@ -47,6 +58,23 @@ export function drawWorkload(scene: Scene, wish: WorkloadWish = {}): Operation[]
       }
     }
   )
+  const rushes = (wish.rushes ?? []).flatMap(rush => drawRush(random, rush, { clients, pickKey }))
+  return [...drawn, ...rushes].sort((a, b) => a.atMs - b.atMs).map((operation, id) => ({ ...operation, id }))
+}
+
+function drawRush(
+  random: SimRandom,
+  { atMs, forMs, kind, via, operations }: Rush,
+  { clients, pickKey }: { clients: number; pickKey: () => number }
+): Operation[] {
+  return Array.from({ length: operations }, () => ({
+    id: 0,
+    atMs: random.between(atMs, atMs + forMs),
+    client: random.below(clients),
+    key: pickKey(),
+    kind,
+    via
+  }))
 }
 
 /** The smallest number of copies that a write of the plan is acknowledged by, once the first nodes have shared the ranges. */

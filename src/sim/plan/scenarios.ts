@@ -1,8 +1,7 @@
 /**
  * Runs aimed at one hard corner each, with drawn details, beside the swarm that mixes everything.
  *
- * To come, with what they test: stand-ins (a hint is handed over exactly once), leaving, reclaiming a dead node's ranges,
- * reaping tombstones.
+ * To come, with what they test: leaving, reclaiming a dead node's ranges.
  */
 
 import { SimRandom } from '../world/random.ts'
@@ -22,7 +21,7 @@ export interface Scenario {
 
 interface Script {
   scene?: SceneWish
-  workload?: WorkloadWish
+  workload?: WorkloadWish | ((scene: Scene) => WorkloadWish)
   /** Share of seeds in which any number of copies may be destroyed. */
   lawless?: number
   faults?(draw: FaultDraw, scene: Scene): void
@@ -36,7 +35,8 @@ function scripted(name: string, what: string, write: (random: SimRandom) => Scri
       const random = new SimRandom(`plan/${seed}`).fork(`${name}/script`)
       const script = write(random)
       const scene = drawScene(seed, name, nodes === undefined ? (script.scene ?? {}) : { ...script.scene, nodes })
-      const operations = drawWorkload(scene, script.workload)
+      const wish = typeof script.workload === 'function' ? script.workload(scene) : script.workload
+      const operations = drawWorkload(scene, wish)
       const draw = new FaultDraw(scene, operations, { lawless: random.chance(script.lawless ?? 0) })
       script.faults?.(draw, scene)
       return assemble(scene, operations, draw.faults)
@@ -135,6 +135,38 @@ export const SCENARIOS: readonly Scenario[] = [
       if (random.chance(0.3)) scatter(draw, ['one-way', 'restart', 'power-cut'], 1, 2)
     }
   })),
+
+  scripted(
+    'returns',
+    'a node is cut off while keys are deleted, for so long that they could be reaped, and is asked as soon as it is back',
+    random => {
+      const awayMs = random.between(12_000, 20_000)
+      const away = ({ startMs, nodes }: Scene) => ({ atMs: startMs + 2000, node: nodes.length - 1 })
+      return {
+        scene: { size: [3, 5], joins: [0, 0], levels: { n: 3, r: 2, w: 2 }, isWan: true, leastMs: awayMs + 8000 },
+        workload(scene) {
+          const { atMs, node } = away(scene)
+          return {
+            kinds: { get: 1, put: 0.3 },
+            keys: [8, 20],
+            operations: [10, 40],
+            spread: true,
+            rushes: [
+              { atMs: scene.startMs, forMs: 1500, kind: 'blind-put', via: 0, operations: 30 },
+              { atMs: atMs + 500, forMs: 2000, kind: 'delete', via: 0, operations: 30 },
+              { atMs: atMs + awayMs, forMs: 4000, kind: 'get', via: node, operations: random.between(80, 200) }
+            ]
+          }
+        },
+        faults(draw, scene) {
+          const { atMs, node } = away(scene)
+          const { name } = scene.nodes[node]!
+          draw.add(random.pick(['partition', 'partition', 'swizzle', 'pause']), { atMs, forMs: awayMs, node: name })
+          if (random.chance(0.3)) scatter(draw, ['one-way', 'restart', 'power-cut'], 1, 2)
+        }
+      }
+    }
+  ),
 
   scripted('hot-key', 'many clients on one or two keys, over links that lose and repeat', random => ({
     scene: { size: [2, 7], links: 'lossy' },

@@ -4,13 +4,12 @@ import type { Bug } from './bug.ts'
 export const REAPING_BUGS: readonly Bug[] = [
   {
     name: 'reaper-without-proof',
-    isLost: true,
     what: 'forgets deleted keys whatever the other members of the list say',
     seenIn: 'Cassandra: gc_grace_seconds',
     file: 'src/repair/reaper.ts',
     find: 'if (!list.every(member => member === peers.self || peers.isReachable(member))) return',
     replace: 'if (rank >= 0) return this.#reap(range, await this.#tombstones.due(range, 0, budget))',
-    scenarios: ['deletes', 'pauses', 'partition']
+    scenarios: ['returns']
   },
   {
     name: 'clock-joined-before-the-pull',
