@@ -175,7 +175,7 @@ export class Coordinator {
       standInDelayMs: this.#settings.hedgeDelayMs,
       hedges: this.#hedges
     }
-    const target = { range, key: request.key, needed }
+    const target = { range, key: request.key, needed, asStandIn }
     const copy = asStandIn ? standIns : replicas
     const { state, dot, replaced, acks, sloppy } = await writeKey(parts, copy, target, intent, deadline)
     if (sloppy) this.#counts.sloppy++

@@ -33,6 +33,8 @@ export interface WriteTarget {
   key: Uint8Array
   /** W for a ring of so many owners. */
   needed: () => number
+  /** The minting copy is a stand-in's: should this node come onto the list meanwhile, its list member's copy has nothing of it yet. */
+  asStandIn?: boolean
 }
 
 /** This node's own copy, which mints the dot: a list member's, or a stand-in's when no member can be reached. */
@@ -204,9 +206,9 @@ class Replication {
   }
 
   async #send(member: string, again = true): Promise<void> {
-    const { range, key } = this.#target
+    const { range, key, asStandIn } = this.#target
     try {
-      if (member === this.#parts.peers.self) await this.#written.stored
+      if (member === this.#parts.peers.self && !asStandIn) await this.#written.stored
       else {
         // Without the caller's signal: a write that its caller gave up is still replicated as far as time allows.
         const { timeoutMs } = this.#deadline.options()

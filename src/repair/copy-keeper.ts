@@ -5,18 +5,20 @@
  */
 import type { Background } from '../background.ts'
 import type { Peers } from '../coordinator/peers.ts'
-import type { Log, Network, Timers } from '../ports.ts'
+import type { Clock, Log, Network, Timers } from '../ports.ts'
 import type { CopyTable } from '../replica/copy-table.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import type { Topology } from '../topology.ts'
 import { type CompareResult, compareRanges } from './compare.ts'
 import { settleCopy, type Verdict } from './compare-clocks.ts'
 import type { PreparedCopies } from './prepared-copies.ts'
+import { Renewals } from './renewals.ts'
 import type { Transfers } from './transfers.ts'
 
 const STATUS_TIMEOUT_MS = 2000
 
 export interface CopyKeeperParts {
+  clock: Clock
   timers: Timers
   network: Network
   log: Log
@@ -31,11 +33,13 @@ export interface CopyKeeperParts {
 
 export class CopyKeeper {
   readonly #parts: CopyKeeperParts
+  readonly #renewals: Renewals
   #running = false
   #dropped = 0
 
   constructor(parts: CopyKeeperParts) {
     this.#parts = parts
+    this.#renewals = new Renewals(parts)
   }
 
   get dropped(): number {
@@ -76,20 +80,26 @@ export class CopyKeeper {
   }
 
   /**
-   * A range file that failed is replaced by a new one, to be filled from the others; not while no other synced copy can
-   * be reached, because then the old file is all there is (design §9).
+   * A range file that failed is replaced by a new one, to be filled from the others. While no other synced copy can be
+   * reached, the old file is all there is: the copy goes on with what verifies of it (design §9).
    */
   async #rebuildFenced(held: readonly number[]): Promise<void> {
     const { replicas, copies, peers, topology, log } = this.#parts
+    await this.#renewals.finish()
     const fenced = held.filter(range => replicas.isFenced(range))
     if (fenced.length === 0) return
+    this.#renewals.note(fenced)
     await copies.set(fenced, 'syncing')
     for (const range of fenced) {
       const others = topology.view
         .preferenceList(range)
         .filter(member => member !== peers.self && peers.isReachable(member))
       const statuses = await Promise.all(others.map(member => this.#statusAt(member, range)))
-      if (!statuses.includes('synced')) continue
+      if (!statuses.includes('synced')) {
+        this.#renewals.renew(range)
+        continue
+      }
+      this.#renewals.forget(range)
       await replicas.drop(range)
       await replicas.create([range])
       log.info('replaced a failed range file by a new one, to be filled from the other replicas', { range })

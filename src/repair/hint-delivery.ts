@@ -10,6 +10,7 @@ import type { Replicas } from '../replica/replicas.ts'
 import type { StandIns } from '../replica/stand-ins.ts'
 import type { Topology } from '../topology.ts'
 import { compareRanges } from './compare.ts'
+import { Renewals } from './renewals.ts'
 
 /** Ranges in one session. */
 const RANGES_AT_ONCE = 32
@@ -44,10 +45,14 @@ export class HintDelivery {
   readonly #parts: HintDeliveryParts
   readonly #progress = new Map<number, Progress>()
   readonly #counts = { sessions: 0, failed: 0, sent: 0, dropped: 0 }
+  readonly #renewals: Renewals
   #running = false
 
   constructor(parts: HintDeliveryParts) {
     this.#parts = parts
+    const { replicas } = parts.standIns
+    const copies = { status: (range: number) => replicas.status(range), set: async () => {} }
+    this.#renewals = new Renewals({ ...parts, replicas, copies })
   }
 
   stats(): Readonly<{ sessions: number; failed: number; sent: number; dropped: number }> {
@@ -78,6 +83,7 @@ export class HintDelivery {
     const { standIns, clock } = this.#parts
     const kept = standIns.ranges()
     for (const range of this.#progress.keys()) if (!kept.includes(range)) this.#progress.delete(range)
+    await this.#renew(kept)
     const nowMs = clock.monotonicMs()
     const due = kept.filter(range => this.#of(range).dueMs <= nowMs)
     for (const [member, ranges] of this.#unproven(due)) {
@@ -86,6 +92,14 @@ export class HintDelivery {
       }
     }
     for (const range of due) await this.#dropIfProven(range)
+  }
+
+  /** What is kept in a file that failed is nowhere else. */
+  async #renew(kept: number[]): Promise<void> {
+    await this.#renewals.finish()
+    const fenced = kept.filter(range => this.#parts.standIns.replicas.isFenced(range))
+    this.#renewals.note(fenced)
+    for (const range of fenced) this.#renewals.renew(range)
   }
 
   /** By member that can be reached: the ranges that it has not proved yet to hold. */

@@ -161,6 +161,16 @@ export class Replicas {
     return this.#store.state(range) === 'fenced'
   }
 
+  /** Its file failed, and it goes on in a new one, to which not all of the old one has been moved yet. */
+  isRenewing(range: number): boolean {
+    return this.#store.state(range) === 'renewing'
+  }
+
+  /** A fenced copy takes reads and writes again, with what verifies of its file. False: not now. */
+  renew(range: number): boolean {
+    return this.#store.renew(range)
+  }
+
   read(range: number, key: Uint8Array): Promise<KeyState | undefined> {
     return this.#appends.read(range, storedKey(key))
   }

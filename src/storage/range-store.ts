@@ -113,11 +113,10 @@ export class RangeStore {
    * not one file handle to be had.
    */
   async open(): Promise<OpenReport> {
-    const { files } = this.#ports
     const { dir, durability } = this.#init
-    await files.makeDir(dir)
+    await this.#ports.files.makeDir(dir)
     const parent = dir.slice(0, dir.lastIndexOf('/'))
-    if (parent !== '') await files.syncDir(parent)
+    if (parent !== '') await this.#ports.files.syncDir(parent)
     const opening = new DirectoryOpening(this.#ports, this.#shared.dirSync, this.#generations, this.#init)
     const unsynced: RangeLog[] = []
     const { damages, tornBytes, hintedBytes } = await opening.run(found => {
@@ -138,10 +137,16 @@ export class RangeStore {
     return [...this.#logs.keys()].sort((a, b) => a - b)
   }
 
-  state(range: number): 'open' | 'fenced' | 'absent' {
+  /** `renewing`: open, but what was acknowledged before its file failed may not be safe yet. */
+  state(range: number): 'open' | 'renewing' | 'fenced' | 'absent' {
     const log = this.#logs.get(range)
     if (!log) return 'absent'
-    return log.fenced ? 'fenced' : 'open'
+    return log.fenced ? 'fenced' : log.renewing ? 'renewing' : 'open'
+  }
+
+  /** A fenced range goes on in a new file; what verifies of the old one is moved there in the background. False: not now. */
+  renew(range: number): boolean {
+    return this.#log(range).renew()
   }
 
   /** Makes an empty log, if the range has none. There is no file before its first put. Throws `internal`, `closed`. */
@@ -339,7 +344,7 @@ export class RangeStore {
     try {
       this.#operations++
       const log = this.#log(range)
-      if (this.#receivers.isAdopting(range)) throw taking(range)
+      this.#receivers.mustNotAdopt(range)
       if (rangeOf(key, this.#init.q) === range) return log.put(key, value, tag)
       throw new CoterieError('internal', `a key at position ${key.hi}:${key.lo} was put into range ${range}`)
     } catch (error) {
@@ -370,8 +375,7 @@ export class RangeStore {
 
   /** Throws `internal`: the range is not empty here. */
   #mustBeEmpty(range: number): void {
-    if (!this.#open) throw new CoterieError('closed', 'the store is not open')
-    const log = this.#logs.get(range)
+    const log = this.#open ? this.#logs.get(range) : this.#log(range)
     if (!log || (log.newest.writer.tail <= FILE_HEADER_BYTES && log.files.length === 1)) return
     throw new CoterieError('internal', `range ${range} has records here; it cannot become what is received`)
   }
@@ -392,8 +396,4 @@ export class RangeStore {
     this.#ports.log.error('damage in a range file', { ...damage })
     for (const listener of this.#damageListeners) listener(damage)
   }
-}
-
-function taking(range: number): CoterieError {
-  return new CoterieError('overloaded', `range ${range} is just being put in place; try again`)
 }

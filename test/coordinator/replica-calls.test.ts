@@ -89,10 +89,10 @@ test('an answer of another kind is a protocol error', async () => {
   assert.ok(isCoterieError(await failure(readReplica(parts, 'b', 1, KEY, OPTIONS)), 'protocol'))
 })
 
-async function write(parts: ReturnType<typeof world>, needed: number) {
+async function write(parts: ReturnType<typeof world>, needed: number, { asStandIn = false } = {}) {
   const { replicas } = await openReplica()
   const background = new Background({ log: silentLog, timers: systemTimers })
-  const target = { range: replicas.rangeOf(KEY), key: KEY, needed: () => needed }
+  const target = { range: replicas.rangeOf(KEY), key: KEY, needed: () => needed, asStandIn }
   const deadline = new Deadline(systemClock, OPTIONS)
   const writing = {
     ...parts,
@@ -117,6 +117,17 @@ test('a member that stays on the list is asked again after its news', async () =
   let answers = 0
   parts.answer = member => (member === 'b' && answers++ === 0 ? MOVED : { type: 'merged', synced: true })
   assert.is((await write(parts, 3)).acks, 3)
+})
+
+test('what a stand-in has minted is no list member’s ack, though it has come onto the list meanwhile', async () => {
+  const parts = world()
+  parts.answer = member => {
+    if (member === 'a') throw new CoterieError('range-fenced', 'its own copy does not take it')
+    return { type: 'merged', synced: true }
+  }
+  const error = await failure(write(parts, 3, { asStandIn: true }))
+  assert.ok(isCoterieError(error, 'not-available'), String(error))
+  assert.equal(parts.calls.sort(), ['a merge', 'b merge', 'c merge'])
 })
 
 test('a write that too few take fails as soon as that is certain', async () => {

@@ -7,10 +7,10 @@ import type { Network } from '../../src/ports.ts'
 import { CopyKeeper } from '../../src/repair/copy-keeper.ts'
 import type { PreparedCopies } from '../../src/repair/prepared-copies.ts'
 import { Transfers } from '../../src/repair/transfers.ts'
-import { silentLog, systemTimers } from '../../src/runtime.ts'
+import { silentLog, systemClock, systemTimers } from '../../src/runtime.ts'
 import type { Topology } from '../../src/topology.ts'
 import { MemoryCluster, type MemoryNode } from '../support/memory-cluster.ts'
-import { keysIn, openReplica, put } from '../support/memory-replica.ts'
+import { bytesOf, keysIn, openReplica, put } from '../support/memory-replica.ts'
 import { until } from '../support/until.ts'
 
 const test = suite('copy keeper')
@@ -147,7 +147,7 @@ async function keeperOf(ranges: number[]) {
   const network = { open: () => Promise.reject(new Error('nobody is there')) } as unknown as Network
   const prepared = { has: (range: number) => it.prepared.includes(range) } as unknown as PreparedCopies
   const background = new Background({ log: silentLog, timers: systemTimers })
-  const ports = { timers: systemTimers, network, log: silentLog, background }
+  const ports = { clock: systemClock, timers: systemTimers, network, log: silentLog, background }
   const keeper = new CopyKeeper({ ...ports, peers, topology, replicas, copies, prepared, transfers: new Transfers() })
   /** One pass from beginning to end. */
   const pass = async () => {
@@ -190,6 +190,23 @@ alone('a prepared copy whose file failed begins afresh', async () => {
   assert.is(it.copies.status(2), 'syncing')
   assert.ok(it.replicas.damages(2) > damages, 'a comparison that began with the old copy proves nothing of the new one')
   await put(it, after, 'w')
+})
+
+alone('a member’s copy whose file failed, and that nobody can fill, goes on with what it has', async () => {
+  const it = await keeperOf([2])
+  const [before, after] = keysIn(2, 2)
+  await put(it, before, 'v')
+  it.files.fail('write', 'EIO', { path: /ranges/ })
+  await put(it, after, 'refused').catch(() => undefined)
+  Object.assign(it, { held: [2], list: ['me', 'other'], elsewhere: 'syncing' })
+  await it.pass()
+  assert.is(it.replicas.isFenced(2), false)
+  assert.is(it.copies.status(2), 'syncing', 'until all of it has turned out to be whole')
+  assert.ok(await it.replicas.read(2, bytesOf(before)))
+  await put(it, after, 'w')
+  await until('the new file holds everything', () => !it.replicas.isRenewing(2))
+  await it.pass()
+  assert.is(it.copies.status(2), 'synced')
 })
 
 alone('a frozen copy whose file failed goes once every member of the list has a synced one', async () => {

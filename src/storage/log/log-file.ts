@@ -28,6 +28,7 @@ export class LogFile {
   readonly slot: number
   readonly generation: number
   readonly fileId: Uint8Array
+  readonly continues: Uint8Array
   readonly fileId32: number
   readonly path: string
   readonly hintPath: string
@@ -43,6 +44,7 @@ export class LogFile {
     this.generation = init.generation
     this.slot = slotOf(init.generation)
     this.fileId = init.fileId
+    this.continues = init.continues
     this.fileId32 = shortFileId(init.fileId)
     this.path = `${init.dir}/${fileName(init.range, init.generation)}`
     this.hintPath = `${init.dir}/${fileName(init.range, init.generation, 'hint')}`

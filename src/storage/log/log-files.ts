@@ -21,6 +21,9 @@ export interface LogFilesInit {
   files: Omit<LogFileInit, 'dir' | 'range' | 'q' | 'id'>[]
 }
 
+/** Well below `MAX_FILE`: what names them in the index has to be told apart. */
+const MAX_FILES = 16
+
 export class LogFiles {
   readonly #shared: FilesShared
   readonly #init: LogFilesInit
@@ -56,14 +59,26 @@ export class LogFiles {
 
   /** Starts a file that continues the newest one; from now on records go there. */
   roll(): void {
-    this.#add({
-      generation: this.#shared.newGeneration(this.#init.range),
-      fileId: this.#shared.newFileId(),
-      continues: this.newest.fileId,
-      end: 0,
-      exists: false,
-      synced: false
-    })
+    this.#add({ ...this.#newFile(), continues: this.newest.fileId })
+  }
+
+  /**
+   * Goes on in a new file after one has failed: those that never came to be are left out, for a file continues one that a
+   * start will find. False: too many have failed since the last one that could be rewritten.
+   */
+  renew(): boolean {
+    if (this.#files.length >= MAX_FILES) return false
+    const failed = this.newest
+    if (failed.writer.written > 0) this.roll()
+    else {
+      const { continues, generation } = failed
+      this.#add({ ...this.#newFile(), continues })
+      // Nothing is in it, whatever the disk made of its header.
+      this.retire(failed).catch(error =>
+        this.#shared.log.warn('a range file that failed cannot be removed', { generation, code: codeOf(error) })
+      )
+    }
+    return true
   }
 
   /** Takes nothing any more, in any of them: one file that cannot be trusted makes the log one. Newest records go first. */
@@ -71,15 +86,12 @@ export class LogFiles {
     for (const { writer } of this.#files.toReversed()) writer.fail(error)
   }
 
+  /** All of them, though one may fail: what was put since goes to another. */
   async sync(): Promise<void> {
-    for (const file of this.#files) {
-      try {
-        await file.writer.sync()
-      } catch (error) {
-        // What has been rewritten meanwhile stands, synced, in another one.
-        if (this.#files.includes(file)) throw error
-      }
-    }
+    const failures = new Map<LogFile, unknown>()
+    for (const file of this.#files) await file.writer.sync().catch(error => failures.set(file, error))
+    // What has been rewritten meanwhile stands, synced, in another one.
+    for (const [file, error] of failures) if (this.#files.includes(file)) throw error
   }
 
   /** What becomes of the newest record that has not settled. */
@@ -141,6 +153,16 @@ export class LogFiles {
 
   #syncDir(): Promise<void> {
     return this.#shared.dirSync.sync(this.#shared.dirSync.changed())
+  }
+
+  #newFile(): Omit<LogFilesInit['files'][number], 'continues'> {
+    return {
+      generation: this.#shared.newGeneration(this.#init.range),
+      fileId: this.#shared.newFileId(),
+      end: 0,
+      exists: false,
+      synced: false
+    }
   }
 
   #add(init: LogFilesInit['files'][number]): void {

@@ -95,6 +95,11 @@ export class RangeLog {
     return this.newest.writer.refusal
   }
 
+  /** A file of it has failed, and what verifies of that is on its way to a newer one. */
+  get renewing(): boolean {
+    return this.files.some(({ writer }) => writer.refusal?.code === 'range-fenced')
+  }
+
   /** Something in the present files did not check. */
   get damaged(): boolean {
     return this.#damaged.size > 0
@@ -218,6 +223,12 @@ export class RangeLog {
     this.#files.roll()
   }
 
+  /** After a file has failed; false: not now. */
+  renew(): boolean {
+    if (this.#files.renew()) this.#settled = false
+    return !this.fenced
+  }
+
   isLive(position: Position, file: LogFile, offset: number): boolean {
     const entries = this.#index.lookup(position.hi, position.lo, this.#found)
     if (entries <= 1) return entries === 1 && this.#found.file === file.slot && this.#found.offset === offset
@@ -267,7 +278,9 @@ export class RangeLog {
   async finish(): Promise<void> {
     await this.#keys.idle()
     await this.#files.stop(new CoterieError('closed', `range ${this.range} is closed: this node is stopping`))
-    if (!this.fenced) await this.sync()
+    if (!this.renewing) return this.sync()
+    // Of a file that has failed nobody can say what lasts; a newer one may have been going on since.
+    if (!this.fenced) await this.newest.writer.sync()
   }
 
   /** Lets go of the files. */

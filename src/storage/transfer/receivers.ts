@@ -23,9 +23,10 @@ export class Receivers {
     this.#hooks = hooks
   }
 
-  /** Nothing may be put into such a range. */
-  isAdopting(range: number): boolean {
-    return this.#receiving.get(range) === true
+  /** Throws `overloaded`: nothing may be put into such a range. */
+  mustNotAdopt(range: number): void {
+    if (this.#receiving.get(range) !== true) return
+    throw new CoterieError('overloaded', `range ${range} is just being put in place; try again`)
   }
 
   /** Goes on with what an earlier process left. Throws `internal`, `overloaded`, `disk-full`, `closed`. */

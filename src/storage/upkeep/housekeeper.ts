@@ -4,7 +4,7 @@
  *
  * A log is rewritten when its dead bytes are at least `compactBytes` and half of it, which is also true of one whose
  * rewriting was cut short. So the files take at most twice the live bytes plus `compactBytes` a range, and while one is
- * rewritten, its live bytes more. A hint is due when at least `hintBytes` and half of what it covers have been written
+ * rewritten, its live bytes more. One that goes on after a file of it has failed comes first. A hint is due when at least `hintBytes` and half of what it covers have been written
  * since.
  */
 import { isCoterieError } from '../../errors.ts'
@@ -162,6 +162,8 @@ export class Housekeeper {
 
   #jobFor(log: RangeLog): { job: Job; worth: number } | undefined {
     const { keys, liveBytes, fileBytes } = log.stats()
+    // What is left in a file that has failed is nowhere else.
+    if (log.renewing) return { job: { log, what: 'compact' }, worth: Number.POSITIVE_INFINITY }
     const deadBytes = fileBytes - liveBytes - keys * PADDING_BYTES
     if (deadBytes >= this.#init.compactBytes && deadBytes >= fileBytes * DEAD_SHARE)
       return { job: { log, what: 'compact' }, worth: deadBytes }
