@@ -40,8 +40,8 @@ export const QUORUM_BUGS: readonly Bug[] = [
     name: 'own-ack-not-awaited',
     what: 'counts its own copy before that has stored the write',
     file: 'src/coordinator/write.ts',
-    find: 'if (member === this.#parts.peers.self) await this.#written.stored',
-    replace: 'if (member === this.#parts.peers.self) void this.#written.stored',
+    find: 'if (member === this.#parts.peers.self && !asStandIn) await this.#written.stored',
+    replace: 'if (member === this.#parts.peers.self && !asStandIn) void this.#written.stored',
     scenarios: ['power', 'disk', 'swarm']
   },
   {
