@@ -10,6 +10,7 @@ import { Dispatch } from './dispatch.ts'
 import type { CoterieError } from './errors.ts'
 import { Info } from './info.ts'
 import { LoopLag } from './loop-lag.ts'
+import { Manager } from './manager.ts'
 import type { MemberRecord } from './membership/member-record.ts'
 import { Membership } from './membership/membership.ts'
 import type { Answer, Request } from './messages.ts'
@@ -19,6 +20,7 @@ import { answerCompare } from './repair/compare.ts'
 import { CopyKeeper } from './repair/copy-keeper.ts'
 import { Handover } from './repair/handover.ts'
 import { HintDelivery } from './repair/hint-delivery.ts'
+import { Leaver } from './repair/leaver.ts'
 import { Mirrors } from './repair/mirrors.ts'
 import { PreparedCopies } from './repair/prepared-copies.ts'
 import { Reaper } from './repair/reaper.ts'
@@ -29,6 +31,7 @@ import { RangeClocks } from './replica/range-clocks.ts'
 import { Replicas } from './replica/replicas.ts'
 import { StandIns } from './replica/stand-ins.ts'
 import { RingFacts } from './ring-facts.ts'
+import { Shareholders } from './shareholders.ts'
 import { RangeStore } from './storage/range-store.ts'
 import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
@@ -54,6 +57,8 @@ export interface CoreInit {
   seeds: () => string[]
   /** The node cannot go on (its identity runs twice, it was removed); it is to be stopped. */
   onFatal: (error: CoterieError) => void
+  /** The node has left its cluster; it is to be stopped. */
+  onLeft: () => void
 }
 
 export class Core {
@@ -63,6 +68,7 @@ export class Core {
   readonly membership: Membership
   readonly topology: Topology
   readonly store: StoreRequests
+  readonly #shareholders: Shareholders
   readonly #zones: Zones
   readonly #storage: RangeStore
   readonly #copies: CopyTable
@@ -75,6 +81,7 @@ export class Core {
   readonly #keeper: CopyKeeper
   readonly #handover: Handover
   readonly #thief: Thief
+  readonly #leaver: Leaver
   readonly #antiEntropy: AntiEntropy
   readonly #dispatch: Dispatch
   readonly #lag: LoopLag
@@ -99,6 +106,7 @@ export class Core {
       onConflict: init.onFatal,
       onOvertaken: remembered => this.#facts.overtaken(remembered.claims)
     })
+    this.#shareholders = new Shareholders(this.membership)
     this.#zones = new Zones(ports, { dir })
     this.topology = new Topology(ports, {
       dir,
@@ -153,22 +161,23 @@ export class Core {
     this.#handover = new Handover(
       {
         ...parts,
-        mayOwn: peerId => this.#mayOwn(peerId),
+        mayOwn: peerId => this.#shareholders.mayOwn(peerId),
         members: () => this.membership.members().map(({ peerId }) => peerId)
       },
       { leaseMs }
     )
     this.#thief = new Thief(
-      { ...parts, shareholders: () => this.#shareholders() },
+      { ...parts, shareholders: () => this.#shareholders.plan() },
       { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }
+    )
+    this.#leaver = new Leaver(
+      { ...parts, shareholders: this.#shareholders },
+      { dir, requests: () => this.#dispatch, publish: () => this.#publish(), onLeft: init.onLeft }
     )
     this.#antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
     this.#hints = new HintDelivery(parts)
     this.#reaper = new Reaper(parts, { waitMs: settings.reapAfterMs })
-    const coordinator = new Coordinator(
-      { ...parts, members: () => this.#shareholders().map(({ peerId }) => peerId) },
-      { settings }
-    )
+    const coordinator = new Coordinator({ ...parts, members: () => this.#shareholders.staying() }, { settings })
     const moving = {
       keeper: this.#keeper,
       mirrors: this.#mirrors,
@@ -176,7 +185,8 @@ export class Core {
       handover: this.#handover,
       thief: this.#thief,
       hints: this.#hints,
-      reaper: this.#reaper
+      reaper: this.#reaper,
+      leaver: this.#leaver
     }
     const info = new Info({
       ...parts,
@@ -185,9 +195,10 @@ export class Core {
       antiEntropy: this.#antiEntropy,
       inFlight: () => this.#dispatch.inFlight
     })
+    const manager = new Manager({ ...parts, leaver: this.#leaver }, { onChange: () => this.#soon() })
     this.#lag = new LoopLag(ports)
     this.#dispatch = new Dispatch(
-      { ...parts, ...moving, coordinator, info, lag: this.#lag, self: ports.signer.peerId },
+      { ...parts, ...moving, coordinator, info, manager, lag: this.#lag, self: ports.signer.peerId },
       settings
     )
     this.store = new StoreRequests({
@@ -218,6 +229,7 @@ export class Core {
     const doubtful = await this.#replicas.clocks.open(synced.filter(range => !damaged.has(range)))
     await this.#copies.set([...synced.filter(range => damaged.has(range)), ...doubtful], 'syncing')
     for (const range of this.#copies.ranges()) this.#storage.create(range)
+    await this.#leaver.open()
     await this.#zones.open()
     this.#zones.learn(this.#ports.signer.peerId, this.#init.settings.zone)
     await this.topology.open()
@@ -265,16 +277,22 @@ export class Core {
     return this.topology.complete
   }
 
+  /** As an operator's word. Throws `refused`. */
+  async leave(force: boolean): Promise<void> {
+    await this.#serveSelf({ type: 'manage', action: 'leave', peerId: '', force }, this.#patience)
+  }
+
   async info(what: Extract<Request, { type: 'info' }>['what'], key?: Uint8Array): Promise<unknown> {
-    const answer = await this.#serveSelf(
-      { type: 'info', what, key },
-      { timeoutMs: this.#init.settings.requestTimeoutMs }
-    )
+    const answer = await this.#serveSelf({ type: 'info', what, key }, this.#patience)
     return answer.type === 'info' ? JSON.parse(answer.json) : undefined
   }
 
   #serveSelf(request: Request, options: RequestOptions): Promise<Answer> {
     return this.#dispatch.handle(request, this.#self, options)
+  }
+
+  get #patience(): RequestOptions {
+    return { timeoutMs: this.#init.settings.requestTimeoutMs }
   }
 
   get #self(): Caller {
@@ -350,6 +368,7 @@ export class Core {
     this.#antiEntropy.tick()
     this.#hints.tick()
     this.#reaper.tick()
+    this.#leaver.tick()
   }
 
   /** What the member record says of ownership and load. */
@@ -359,31 +378,19 @@ export class Core {
     const { keys, liveBytes } = this.#storage.totalStats()
     this.membership.update({
       claims,
-      status: owns ? 'up' : 'joining',
+      status: this.#leaver.status ?? (owns ? 'up' : 'joining'),
       load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond() }
     })
   }
 
   /** Below eight ranges a node, shares are uneven and every join moves much (design §12). */
   #warnWhenCrowded(): void {
-    const nodes = this.#shareholders().length
+    const nodes = this.#shareholders.staying().length
     const { q } = this.#init.params
     if (nodes <= q / RANGES_PER_NODE || this.#crowded) return
     this.#crowded = true
     this.#ports.log.warn(
       `${nodes} nodes share ${q} ranges; ${RANGES_PER_NODE} ranges a node are advised, and the number of ranges is fixed when a cluster is made`
     )
-  }
-
-  #mayOwn(peerId: string): boolean {
-    const status = this.membership.member(peerId)?.record.status
-    return status === 'joining' || status === 'up'
-  }
-
-  #shareholders(): { peerId: string; capacity: number; zone: string }[] {
-    return this.membership
-      .members()
-      .filter(({ peerId }) => this.#mayOwn(peerId))
-      .map(({ peerId, record }) => ({ peerId, capacity: record.capacity, zone: record.zone }))
   }
 }

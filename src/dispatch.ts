@@ -6,6 +6,7 @@ import type { Coordinator } from './coordinator/coordinator.ts'
 import { CoterieError, isCoterieError } from './errors.ts'
 import type { Info } from './info.ts'
 import type { LoopLag } from './loop-lag.ts'
+import type { Manager } from './manager.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Clock, RequestOptions } from './ports.ts'
 import type { CopyKeeper } from './repair/copy-keeper.ts'
@@ -32,6 +33,7 @@ export interface DispatchParts {
   handover: Handover
   reaper: Reaper
   info: Info
+  manager: Manager
   lag: LoopLag
   self: string
 }
@@ -40,7 +42,7 @@ export interface DispatchParts {
 const RATE_WEIGHT = 0.1
 /** The position of the last key of a page. */
 const CURSOR_BYTES = 8
-const CLIENT_REQUESTS: Request['type'][] = ['get', 'put', 'keys', 'info']
+const CLIENT_REQUESTS: Request['type'][] = ['get', 'put', 'keys', 'info', 'manage']
 /** Whole operations: each makes this node ask several others. */
 const OPERATIONS: Request['type'][] = ['get', 'put', 'keys']
 /** Whoever may have waited this long has most likely asked another node meanwhile. */
@@ -133,8 +135,13 @@ export class Dispatch {
     })
   }
 
+  /** After `close`. */
+  reopen(): void {
+    this.#closing = false
+  }
+
   async #handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
-    const { coordinator, topology, mirrors, prepared, handover, reaper, replicas, info } = this.#parts
+    const { coordinator, topology, mirrors, prepared, handover, reaper, manager, replicas, info } = this.#parts
     this.#check(request)
     switch (request.type) {
       case 'get':
@@ -163,6 +170,9 @@ export class Dispatch {
         return { type: 'copies', copies: request.ranges.map(range => ({ range, status: replicas.status(range) })) }
       case 'reap':
         return reaper.answer(request)
+      case 'manage':
+        await manager.manage(request)
+        return { type: 'ok' }
     }
   }
 

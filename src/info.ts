@@ -9,6 +9,7 @@ import type { AntiEntropy } from './repair/anti-entropy.ts'
 import type { CopyKeeper } from './repair/copy-keeper.ts'
 import type { Handover } from './repair/handover.ts'
 import type { HintDelivery } from './repair/hint-delivery.ts'
+import type { Leaver } from './repair/leaver.ts'
 import type { Mirrors } from './repair/mirrors.ts'
 import type { Reaper } from './repair/reaper.ts'
 import type { Thief } from './repair/thief.ts'
@@ -38,6 +39,7 @@ export interface InfoParts {
   standIns: StandIns
   hints: HintDelivery
   reaper: Reaper
+  leaver: Leaver
   inFlight: () => number
 }
 
@@ -176,6 +178,7 @@ export class Info {
       standIns,
       hints,
       reaper,
+      leaver,
       membership,
       inFlight
     } = this.#parts
@@ -195,6 +198,7 @@ export class Info {
       hedges: coordinator.hedgeStats(),
       ...coordinator.stats(),
       inFlight: inFlight(),
+      ...(leaver.progress && { leaving: leaver.progress }),
       copies: copies.ranges().length,
       copiesSyncing: copies.withStatus('syncing').length,
       copiesFrozen: copies.withStatus('frozen').length,

@@ -43,8 +43,13 @@ export type Request =
   | { type: 'mirror'; ranges: number[] }
   | { type: 'seal'; ranges: number[]; member: string }
   | { type: 'copies'; ranges: number[] }
+  /** An operator's word to the node asked. `remove`: bars `peerId` for good, `force` though it seems alive. */
+  | { type: 'manage'; action: ManageAction; peerId: string; force: boolean }
   /** Deleted keys that the asker wants to forget; `proven`: every list member has agreed, so the answerer forgets them too. */
   | { type: 'reap'; range: number; tombstones: Tombstone[]; proven: boolean }
+
+export const MANAGE_ACTIONS = ['leave', 'remove'] as const
+export type ManageAction = (typeof MANAGE_ACTIONS)[number]
 
 /** A key whose siblings are all deleted or expired. */
 export interface Tombstone {

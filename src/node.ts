@@ -46,6 +46,10 @@ export interface CoterieNode extends Store {
   ready(): Promise<void>
   info(what: InfoTopic, key?: Uint8Array): Promise<unknown>
   onFatal(listener: (error: CoterieError) => void): void
+  /** Gives everything that this node holds to the others, which may take a while. Throws `refused`; see `force`. */
+  leave(options?: { /** Though fewer than N nodes would be left. */ force?: boolean }): Promise<void>
+  /** It has left, and is to be closed. */
+  onLeft(listener: () => void): void
 }
 
 /** Starts a node. Throws `address-in-use`, `directory-in-use`, `bad-config`, `refused`, and Node's errors for the files. */
@@ -122,6 +126,8 @@ function handle(host: Host, store: CoterieService): CoterieNode {
     ready: () => store.ready(),
     info: (what, key) => store.info(what, key),
     onFatal: listener => store.onFatal(listener),
+    leave: options => store.leave(options),
+    onLeft: listener => store.onLeft(listener),
     get: (key, options) => store.get(key, options),
     put: (key, value, options) => store.put(key, value, options),
     delete: (key, options) => store.delete(key, options),

@@ -91,6 +91,8 @@ export class CoterieService implements Store, Startable {
   #core: Core | undefined
   #coreStarting: Promise<void> | undefined
   #announced: Promise<void> | undefined
+  readonly #leftListeners = new Set<() => void>()
+  #left = false
   #fatal: CoterieError | undefined
   #stopped = false
 
@@ -170,6 +172,20 @@ export class CoterieService implements Store, Startable {
   onFatal(listener: (error: CoterieError) => void): void {
     this.#fatalListeners.add(listener)
     if (this.#fatal !== undefined) listener(this.#fatal)
+  }
+
+  /**
+   * Gives everything that this node holds to the others; `onLeft` tells when that is done. Throws `refused` where fewer than
+   * N nodes would be left (unless `force`), and for the last node.
+   */
+  async leave({ force = false }: { force?: boolean } = {}): Promise<void> {
+    await this.#running().leave(force)
+  }
+
+  /** The node has left its cluster, and serves nothing any more: close it. */
+  onLeft(listener: () => void): void {
+    this.#leftListeners.add(listener)
+    if (this.#left) listener()
   }
 
   /** Loopback last: others are shown the first one, invites begin with it, and on another machine it leads back to itself. */
@@ -311,7 +327,11 @@ export class CoterieService implements Store, Startable {
       founder: this.#founder,
       addresses: () => this.addresses(),
       seeds: () => this.#network!.connected(),
-      onFatal: error => this.#fail(error)
+      onFatal: error => this.#fail(error),
+      onLeft: () => {
+        this.#left = true
+        for (const listener of this.#leftListeners) listener()
+      }
     })
     this.#coreStarting = core.start().then(() => {
       this.#core = core

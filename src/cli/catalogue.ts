@@ -9,9 +9,11 @@ import { inspect } from './commands/inspect.ts'
 import { invite } from './commands/invite.ts'
 import { join } from './commands/join.ts'
 import { keys } from './commands/keys.ts'
+import { leave } from './commands/leave.ts'
 import { members } from './commands/members.ts'
 import { node } from './commands/node.ts'
 import { put } from './commands/put.ts'
+import { removePeer } from './commands/remove.ts'
 import { repl } from './commands/repl.ts'
 import { ring } from './commands/ring.ts'
 import { sim } from './commands/sim.ts'
@@ -35,6 +37,8 @@ export const commands: Command[] = [
   ring,
   stats,
   transfers,
+  leave,
+  removePeer,
   inspect,
   sim
 ]

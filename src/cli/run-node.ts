@@ -152,9 +152,10 @@ export async function runNode(call: Call, dir: string): Promise<number> {
   try {
     node = await parts.createNode({ ...options, log: lineLog(logLevel, line => status.print(line)) })
     const fatal = new Promise<CoterieError>(resolve => node!.onFatal(resolve))
+    const left = new Promise<'left'>(resolve => node!.onLeft(() => resolve('left')))
     const first = await Promise.race([node.ready().then(() => undefined), stop.asked, fatal])
     if (first === undefined) await announceReady(call, node)
-    const end = first ?? (await serve(call, node, status, Promise.race([stop.asked, fatal])))
+    const end = first ?? (await serve(call, node, status, Promise.race([stop.asked, fatal, left])))
     if (!isCoterieError(end)) return EXIT.done
     status.print(`coterie: ${end.message}`)
     return exitCodeOf(end.code)

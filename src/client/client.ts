@@ -13,7 +13,7 @@ import { type ClusterParams, DEFAULT_SETTINGS } from '../config.ts'
 import { CoterieError, isCoterieError } from '../errors.ts'
 import { HedgeBudget } from '../hedge-budget.ts'
 import { decodeInvite, parseSecret, type Secret } from '../invite.ts'
-import type { Answer, Request } from '../messages.ts'
+import type { Answer, ManageAction, Request } from '../messages.ts'
 import type { Log, RequestOptions, Timer } from '../ports.ts'
 import { silentLog, systemClock, systemRandom, systemTimers } from '../runtime.ts'
 import type { Store } from '../store.ts'
@@ -42,6 +42,8 @@ export interface CoterieClient extends Store {
   readonly cluster: ClusterParams
   /** The JSON document of the command of that name. */
   info(what: InfoRequest['what'], key?: Uint8Array): Promise<unknown>
+  /** An operator's word to the node that was connected to: that it leave, or that it remove another. Throws `refused`. */
+  manage(action: ManageAction, options?: { peerId?: string; force?: boolean }): Promise<void>
 }
 
 type InfoRequest = Extract<Request, { type: 'info' }>
@@ -134,6 +136,10 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     const answer = await this.#send({ type: 'info', what, key }, { timeoutMs: this.#timeoutMs })
     if (answer.type !== 'info') throw new CoterieError('protocol', `a node answered "${answer.type}" to "info"`)
     return JSON.parse(answer.json)
+  }
+
+  async manage(action: ManageAction, { peerId = '', force = false } = {}): Promise<void> {
+    await this.#send({ type: 'manage', action, peerId, force }, { timeoutMs: this.#timeoutMs })
   }
 
   async close(): Promise<void> {
@@ -229,7 +235,8 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     const connected = this.#network!.connected()
     const order = this.#routes.order(range, connected, systemClock.monotonicMs())
     const home = this.#home
-    if (!this.#route && home !== undefined) return [home]
+    // Another node must not leave instead.
+    if ((!this.#route || request.type === 'manage') && home !== undefined) return [home]
     if (request.type !== 'info' || home === undefined || !connected.includes(home)) return order
     return [home, ...order.filter(peerId => peerId !== home)]
   }

@@ -14,6 +14,8 @@ const POLL_MS = 200
 /** A range whose owner would not give it is left alone for this long, and twice as long each time, until the ring has changed. */
 const REFUSED_MS = 5000
 const REFUSED_MOST_MS = 5 * 60_000
+/** Once nothing of what leavers have has moved for so long, one more is taken than is due; for twice as long, two more; and so on. */
+const STUCK_MS = 15_000
 
 export interface ThiefParts {
   clock: Clock
@@ -22,7 +24,7 @@ export interface ThiefParts {
   background: Background
   peers: Peers
   topology: Topology
-  /** Members that count for the shares: not left, not leaving. */
+  /** Members that count for the shares: those that leave with a capacity of 0, without those that have left. */
   shareholders: () => PlanMember[]
 }
 
@@ -36,6 +38,8 @@ export class Thief {
   #running = false
   #known = ''
   #knownSinceMs = 0
+  /** What leavers own, and since when. */
+  #left = { ranges: 0, sinceMs: 0 }
 
   /** `settleMs`: how long the members must have been the same before shares are worked out. */
   constructor(parts: ThiefParts, init: { settleMs: number }) {
@@ -64,7 +68,7 @@ export class Thief {
     const nowMs = this.#parts.clock.monotonicMs()
     const members = this.#parts
       .shareholders()
-      .map(({ peerId }) => peerId)
+      .map(({ peerId, capacity }) => `${peerId} ${capacity}`)
       .sort()
       .join()
     if (members !== this.#known) {
@@ -88,7 +92,9 @@ export class Thief {
     const owners = Array.from({ length: topology.params.q }, (_, range) => topology.claim(range)?.owner)
     const canGive = (peerId: string) => peers.isReachable(peerId)
     const mayTake = (range: number) => (this.#refused.get(range)?.untilMs ?? 0) <= nowMs
-    const steals = planSteals(owners, shareholders(), peers.self, topology.params.n, canGive, mayTake)
+    const members = shareholders()
+    const slack = this.#slack(owners, members)
+    const steals = planSteals(owners, members, peers.self, topology.params.n, { canGive, mayTake, slack })
     for (const [range, owner] of this.#wanted) {
       if (owners[range] !== owner || !peers.isReachable(owner)) this.#wanted.delete(range)
     }
@@ -97,6 +103,19 @@ export class Thief {
       if (this.#wanted.size >= steals.length) break
       this.#wanted.set(range, from)
     }
+  }
+
+  /**
+   * Where zones forbid those that are due to take what a leaver has, nothing of it moves any more: others take it then,
+   * and even out later.
+   */
+  #slack(owners: readonly (string | undefined)[], members: readonly PlanMember[]): number {
+    const leavers = new Set(members.filter(({ capacity }) => capacity === 0).map(({ peerId }) => peerId))
+    const left = leavers.size === 0 ? 0 : owners.filter(owner => owner !== undefined && leavers.has(owner)).length
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (left !== this.#left.ranges) this.#left = { ranges: left, sinceMs: nowMs }
+    const stuck = (nowMs - this.#left.sinceMs) / STUCK_MS
+    return left === 0 || stuck < 1 ? 0 : 1 + Math.floor(Math.log2(stuck))
   }
 
   async #ask(): Promise<void> {

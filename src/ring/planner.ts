@@ -1,6 +1,6 @@
 /**
- * Which ranges a node should ask for, and from whom: a joiner's first share, and later whatever evens the ring out
- * (design §6). A function of what all nodes know alike, so it can be worked out anywhere and replayed.
+ * Which ranges a node should ask for, and from whom: a joiner's first share, what a leaver gives away, and later
+ * whatever evens the ring out (design §6). A function of what all nodes know alike, so it can be worked out anywhere and replayed.
  *
  * It takes from whoever is most over their share, spreads the thief's ranges around the ring, and stops where one more
  * would even nothing out, so that nodes planning one after another do not pass ranges back and forth.
@@ -9,7 +9,7 @@ import { positionOf } from './position.ts'
 
 export interface PlanMember {
   peerId: string
-  /** Relative share of the ranges, above 0. */
+  /** Relative share of the ranges; 0: it leaves, and gives all that it has away. */
   capacity: number
   zone: string
 }
@@ -34,40 +34,56 @@ const EPSILON = 1e-9
  * `owners[range]` as in `OwnerMap.ownerList`. `members` is everybody who has not left: the thief, those that own
  * nothing yet, and those that are down, whose share stays theirs. Nobody is asked for whom `canGive` is false (down),
  * nor an owner that is no member; no range is asked for that `mayTake` is false of (its owner has refused it). Everyone
- * ends between their share rounded down and, for the thief, rounded up.
+ * ends between their share rounded down and, for the thief, rounded up; but what leavers give away is shared among those
+ * that can be reached, or one that is down would keep it waiting; and `slack` more, where those that are due may not
+ * have it.
  */
 export function planSteals(
   owners: readonly (string | undefined)[],
   members: readonly PlanMember[],
   thief: string,
   n: number,
-  canGive: (peerId: string) => boolean = () => true,
-  mayTake: (range: number) => boolean = () => true
+  {
+    canGive = () => true,
+    mayTake = () => true,
+    slack = 0
+  }: { canGive?: (peerId: string) => boolean; mayTake?: (range: number) => boolean; slack?: number } = {}
 ): Steal[] {
   const accounts = openAccounts(owners, members, thief, canGive)
   const own = accounts.get(thief)
-  if (!own) return []
+  if (!own || own.share === 0) return []
   // Most plans are of somebody who has their share: they end before the ring is looked at.
   let board: Board | undefined
   const steals: Steal[] = []
-  while (own.count + 1 <= Math.ceil(own.share - EPSILON)) {
-    const victim = mostOver(accounts.values())
-    if (!victim || victim.count - 1 < Math.floor(victim.share + EPSILON)) break
-    // One range moves both by one: it evens nothing out unless they are more than one apart.
-    if (excess(victim) - excess(own) <= 1 + EPSILON) break
+  const steal = (victim: Account): void => {
     board ??= new Board(owners, accounts, own, n)
     const range = board.best(victim, mayTake)
     if (range === undefined) {
       victim.canGive = false
-      continue
+      return
     }
     board.take(range)
     victim.count--
     own.count++
     steals.push({ range, from: victim.peerId })
   }
+  while (own.count + 1 <= Math.ceil(own.share - EPSILON)) {
+    const victim = mostOver(accounts.values())
+    if (!victim || victim.count - 1 < Math.floor(victim.share + EPSILON)) break
+    // One range moves both by one: it evens nothing out unless they are more than one apart.
+    if (excess(victim) - excess(own) <= 1 + EPSILON) break
+    steal(victim)
+  }
+  const leavers = [...accounts.values()].filter(isLeaver)
+  while (own.count + 1 <= Math.ceil(own.share - EPSILON) + slack) {
+    const leaver = mostOver(leavers)
+    if (!leaver) break
+    steal(leaver)
+  }
   return steals
 }
+
+const isLeaver = ({ share }: Account): boolean => share === 0
 
 const excess = (account: Account) => account.count - account.share
 
@@ -87,7 +103,19 @@ function openAccounts(
     const account = owner === undefined ? undefined : accounts.get(owner)
     if (account) account.count++
   }
+  const all = [...accounts.values()]
+  if (all.some(account => isLeaver(account) && account.count > 0)) shareAmongPresent(owners.length, all, thief)
   return accounts
+}
+
+/** Those that cannot be reached keep what they have, no more and no less; the others share the rest. */
+function shareAmongPresent(q: number, accounts: readonly Account[], thief: string): void {
+  const isPresent = ({ peerId, canGive }: Account) => peerId === thief || canGive
+  const present = accounts.filter(isPresent)
+  const absent = accounts.filter(account => !isPresent(account) && !isLeaver(account))
+  const total = present.reduce((sum, { share }) => sum + share, 0)
+  const ranges = q - absent.reduce((sum, { count }) => sum + count, 0)
+  for (const account of present) account.share *= ranges / total
 }
 
 /** The giver most over their share; of equals the lower peer id, until it has given and others are ahead. */

@@ -51,6 +51,11 @@ export class Cluster {
     return this.machines.filter(({ boots }) => boots > 0)
   }
 
+  /** Those of them that have not left. */
+  get present(): Machine[] {
+    return this.joined.filter(({ hasLeft }) => !hasLeft)
+  }
+
   /** Starts every node at its time. */
   schedule(): void {
     for (const { name, joinAtMs } of this.plan.nodes) {

@@ -87,6 +87,9 @@ export class Faults {
         machine.pause()
         this.#until(fault.forMs, () => machine.resume())
         return
+      case 'leave':
+        machine.leave()
+        return
       case 'clock-jump':
         machine.wall.skewMs += fault.byMs
         return

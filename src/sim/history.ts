@@ -103,6 +103,8 @@ export interface Findings {
   unsettled: string[]
   /** Ranges that have lost their last synced copy to a fault, and wait for an operator. */
   orphans: number[]
+  /** Nodes that have left the cluster. */
+  left: string[]
   keys: KeyFindings[]
   nodes: NodeFindings[]
   /** Nodes whose data a fault may have destroyed, and when (virtual ms) and how. */

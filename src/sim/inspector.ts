@@ -63,8 +63,9 @@ export class Inspector {
     const settledAfterMs = settled ? sinceMs! - startMs : undefined
     const found: KeyFindings[] = []
     for (const key of keys) found.push(await this.#keyFindings(key))
-    const nodes = await Promise.all(this.#cluster.joined.map(machine => this.#nodeFindings(machine)))
-    return { settledAfterMs, unsettled, orphans: [...this.#orphans], keys: found, nodes }
+    const nodes = await Promise.all(this.#cluster.present.map(machine => this.#nodeFindings(machine)))
+    const left = this.#cluster.joined.filter(({ hasLeft }) => hasLeft).map(({ name }) => name)
+    return { settledAfterMs, unsettled, orphans: [...this.#orphans], keys: found, nodes, left }
   }
 
   /** Between two steps of a movement a cluster looks settled: it has, when a few rounds have brought nothing new. */
@@ -75,7 +76,7 @@ export class Inspector {
 
   /** What has not settled, in words; the cheap questions first. */
   async #unsettled(keys: string[]): Promise<string[]> {
-    const machines = this.#cluster.joined
+    const machines = this.#cluster.present
     const starting = machines.filter(({ core }) => core?.ready !== true)
     if (this.#isClusterLost()) return []
     if (starting.length > 0) return starting.map(({ name }) => `${name} does not serve`)
@@ -100,7 +101,7 @@ export class Inspector {
 
   /** Every directory that knew of the ring was lost: there is no cluster any more, and no node makes a second one of its own. */
   #isClusterLost(): boolean {
-    const machines = this.#cluster.joined
+    const machines = this.#cluster.present
     const lost = this.#destroyed() && machines.every(({ core }) => core !== undefined && !core.ready)
     if (lost) this.#orphans = new Set(this.#allRanges)
     return lost
@@ -108,7 +109,7 @@ export class Inspector {
 
   /** Everybody sees everybody up. */
   #unseenBy({ name, core }: Machine): string[] {
-    return this.#cluster.joined.flatMap(other => {
+    return this.#cluster.present.flatMap(other => {
       const member = core?.membership.member(other.name)
       if (member === undefined) return [`${name} does not know ${other.name}`]
       if (!PRESENT.includes(member.record.status)) return [`${name} takes ${other.name} for ${member.record.status}`]
@@ -142,7 +143,7 @@ export class Inspector {
     if (!this.#destroyed()) return
     const all = this.#allRanges
     const synced = new Set<number>()
-    for (const { name } of this.#cluster.joined) {
+    for (const { name } of this.#cluster.present) {
       const copies = await this.#port.request(name, { type: 'copies', ranges: all }, { timeoutMs: TIMEOUT_MS }).then(
         answer => (answer.type === 'copies' ? answer.copies : []),
         // It has more to say when it serves again.
@@ -156,7 +157,7 @@ export class Inspector {
 
   async #keyFindings(key: string): Promise<KeyFindings> {
     const reads: KeyFindings['reads'] = []
-    for (const { name } of this.#cluster.joined) {
+    for (const { name } of this.#cluster.present) {
       const { values, error } = await this.#reader.readVia(key, name)
       reads.push({ via: name, values, ...(error !== undefined && { error }) })
     }
@@ -165,7 +166,7 @@ export class Inspector {
 
   /** In the view of the first node that serves. */
   async #replicasOf(key: string): Promise<Replica[]> {
-    const view = this.#cluster.joined.find(({ core }) => core?.ready)?.core?.topology.view
+    const view = this.#cluster.present.find(({ core }) => core?.ready)?.core?.topology.view
     const members = view?.preferenceList(this.#rangeOf(key)) ?? []
     const replicas = await Promise.all(members.map(member => this.#replica(member, key)))
     // What is dead goes from one copy after the other.

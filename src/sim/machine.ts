@@ -42,6 +42,7 @@ export class Machine {
   /** The core of this boot, before it serves, too: whom it wants to meet is asked while it starts. */
   #starting: Core | undefined
   #boots = 0
+  #hasLeft = false
   /** Off: down until somebody starts it. */
   #power = false
   /** Seeds that have answered since this boot: the others are dialled for ever (`wire/peers.ts`). */
@@ -62,6 +63,10 @@ export class Machine {
     return this.#boots
   }
 
+  get hasLeft(): boolean {
+    return this.#hasLeft
+  }
+
   /** Undefined while it is down or starting. */
   get core(): Core | undefined {
     return this.#process?.alive ? this.#core : undefined
@@ -76,7 +81,7 @@ export class Machine {
   }
 
   powerOn(): void {
-    if (this.#power) return
+    if (this.#power || this.#hasLeft) return
     this.#power = true
     this.#boot()
   }
@@ -115,6 +120,12 @@ export class Machine {
     if (this.#process !== process || process?.alive !== true) return
     if (failed !== undefined) this.#init.world.log.add(this.#init.world.nowMs, this.name, 'stop-failed', String(failed))
     this.kill()
+  }
+
+  /** An operator's `coterie leave --force`, to a process that serves; it may be refused. */
+  leave(): void {
+    const { world } = this.#init
+    this.core?.leave(true).catch(error => world.log.add(world.nowMs, this.name, 'stays', String(error)))
   }
 
   pause(): void {
@@ -184,13 +195,22 @@ export class Machine {
       founder: this.#founder,
       addresses: () => [`/memory/${this.name}`],
       seeds: () => port.connected(),
-      onFatal: error => this.#died(process, error.message)
+      onFatal: error => this.#died(process, error.message),
+      onLeft: () => this.#gone(process)
     })
     this.#starting = core
     const hasStarted = ring.watch(this.name, core)
     await core.start()
     hasStarted()
     if (process.alive) this.#core = core
+  }
+
+  /** It has left the cluster, and is switched off for good. */
+  #gone(process: SimProcess): void {
+    if (this.#process !== process || !process.alive) return
+    this.#hasLeft = true
+    this.#init.world.log.add(this.#init.world.nowMs, this.name, 'left')
+    void this.stop()
   }
 
   #died(process: SimProcess, why: string): void {

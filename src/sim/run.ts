@@ -83,6 +83,7 @@ const NOTHING_FOUND: Findings = {
   settledAfterMs: undefined,
   unsettled: [],
   orphans: [],
+  left: [],
   keys: [],
   nodes: [],
   destroyed: [],

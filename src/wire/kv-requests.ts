@@ -1,6 +1,6 @@
 /** Requests as protobuf: one writer and one reader a kind, by the field number that `Frame` has for it (`kv.proto`). */
 import { LIMITS, MAX_RANGES } from '../config.ts'
-import type { Request, Tombstone } from '../messages.ts'
+import { MANAGE_ACTIONS, type Request, type Tombstone } from '../messages.ts'
 import {
   append,
   EMPTY,
@@ -281,6 +281,30 @@ const reap: Codec<'reap'> = {
   }
 }
 
+const manage: Codec<'manage'> = {
+  field: 25,
+  write(w, { action, peerId, force }) {
+    putNumber(w, 1, MANAGE_ACTIONS.indexOf(action))
+    putText(w, 2, peerId)
+    putFlag(w, 3, force)
+  },
+  read(r, end) {
+    const request: Of<'manage'> = { type: 'manage', action: 'leave', peerId: '', force: false }
+    eachField(r, end, field => {
+      if (field === 1) {
+        const action = MANAGE_ACTIONS[r.uint32()]
+        if (action === undefined)
+          throw malformed('an unknown action of "manage"; the other side may be newer than this one')
+        request.action = action
+      } else if (field === 2) request.peerId = readName(r)
+      else if (field === 3) request.force = r.bool()
+      else return false
+      return true
+    })
+    return request
+  }
+}
+
 function writeTombstone(w: Writer, { hi, lo, tag, context }: Tombstone): void {
   putFixed32(w, 1, hi)
   putFixed32(w, 2, lo)
@@ -314,5 +338,6 @@ export const REQUESTS: { [K in Kind]: Codec<K> } = {
   mirror: rangesCodec('mirror', 21),
   seal,
   copies: rangesCodec('copies', 23),
-  reap
+  reap,
+  manage
 }

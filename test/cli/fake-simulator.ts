@@ -41,7 +41,16 @@ export class FakeSimulator implements Simulator {
 
   #result(plan: Plan, violations: Violation[]): RunResult {
     const ring = { claims: [], handed: [] }
-    const findings = { settledAfterMs: 5, unsettled: [], orphans: [], keys: [], nodes: [], destroyed: [], ring }
+    const findings = {
+      settledAfterMs: 5,
+      unsettled: [],
+      orphans: [],
+      left: [],
+      keys: [],
+      nodes: [],
+      destroyed: [],
+      ring
+    }
     const digest = `digest-of-${plan.seed}`
     return {
       plan,

@@ -77,6 +77,10 @@ export class FakeCluster implements Client {
     return { context: dots, dot, acks: 2, sloppy: false, siblings: after.length, replaced }
   }
 
+  async manage(action: string, options: { peerId?: string; force?: boolean } = {}): Promise<void> {
+    this.#record(action, options)
+  }
+
   update: Client['update'] = (key, merge, options) => updateByRetry(this, key, merge, options)
 
   async *keys(options?: { prefix?: Uint8Array | string }): AsyncIterable<Uint8Array> {
@@ -182,6 +186,8 @@ export function fakeParts(cluster = new FakeCluster(), node: Partial<RunningNode
     addresses: () => ['/ip4/127.0.0.1/tcp/4999'],
     ready: async () => {},
     onFatal: () => {},
+    leave: async () => {},
+    onLeft: () => {},
     close: async () => void cluster.closed++,
     ...node
   })

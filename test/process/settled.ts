@@ -19,7 +19,7 @@ export async function settled(clients: CoterieClient[], timeoutMs = 60_000): Pro
       )
       if (new Set(rings).size !== 1) return false
       for (const client of clients) {
-        const members = (await client.info('members')) as Member[]
+        const members = ((await client.info('members')) as Member[]).filter(({ status }) => status !== 'left')
         const share = client.cluster.q / members.length
         if (members.length < clients.length || members.some(({ ranges }) => Math.abs(ranges - share) > 2)) return false
         const stats = (await client.info('stats')) as Record<string, number>

@@ -105,8 +105,8 @@ test('any ring: the thief ends within one of its share or as near as givers allo
       const share = (index: number) => (32 * capacities[index]) / total
       const thief = peers[0]
       const canGive = (peer: string) => !down.includes(peer)
-      const steals = planSteals(owners, members, thief, n, canGive)
-      assert.equal(planSteals(owners, members, thief, n, canGive), steals, 'the same question has the same answer')
+      const steals = planSteals(owners, members, thief, n, { canGive })
+      assert.equal(planSteals(owners, members, thief, n, { canGive }), steals, 'the same question has the same answer')
       const after = [...owners]
       for (const { range, from } of steals) {
         assert.is(after[range], from)
@@ -168,6 +168,54 @@ test('thieves at the same time begin at different places', () => {
   const members = Array.from({ length: 5 }, (_, index) => member(`node-${index}`))
   const first = members.slice(1).map(({ peerId }) => planSteals(owners, members, peerId, 3)[0].range)
   assert.is(new Set(first).size, 4)
+})
+
+test('whoever leaves gives everything to those that are there, evenly, and nothing else moves', () => {
+  const caseArb = fc.record({
+    capacities: fc.array(fc.constantFrom(1, 1, 1, 2, 3), { minLength: 3, maxLength: 12 }),
+    leavers: fc.integer({ min: 1, max: 2 }),
+    down: fc.integer({ min: 0, max: 2 }),
+    q: fc.constantFrom(64, 128, 256)
+  })
+  fc.assert(
+    fc.property(caseArb, ({ capacities, leavers, down, q }) => {
+      const joiners = capacities.map((capacity, index) => member(`node-${index}`, capacity))
+      const before = joinAll(q, joiners, 3)
+      const gone = new Set(joiners.slice(0, leavers).map(({ peerId }) => peerId))
+      const silent = new Set(
+        joiners.slice(leavers, Math.min(leavers + down, joiners.length - 1)).map(one => one.peerId)
+      )
+      const members = before.members.map(one => (gone.has(one.peerId) ? { ...one, capacity: 0 } : one))
+      const owners = [...before.owners]
+      const thieves = members.filter(({ peerId }) => !gone.has(peerId) && !silent.has(peerId))
+      for (let round = 0; owners.some(owner => gone.has(owner)) && round < 5; round++) {
+        for (const { peerId } of thieves) {
+          const steals = planSteals(owners, members, peerId, 3, { canGive: peer => !silent.has(peer) })
+          for (const { range, from } of steals) {
+            assert.is(owners[range], from)
+            owners[range] = peerId
+          }
+        }
+      }
+      assert.ok(!owners.some(owner => gone.has(owner)), 'leavers own nothing any more')
+      for (const peer of gone) assert.equal(planSteals(owners, members, peer, 3), [])
+      const total = thieves.reduce((sum, { capacity }) => sum + capacity, 0)
+      const pool = owners.filter(owner => !silent.has(owner)).length
+      for (const { peerId, capacity } of thieves) {
+        const share = (pool * capacity) / total
+        const owned = count(owners, peerId)
+        // Each takes by itself: what the first rounds up is what the last rounds down.
+        assert.ok(
+          Math.abs(owned - share) <= Math.max(2, 0.1 * share) + 1,
+          `${peerId} owns ${owned}, its share is ${share}`
+        )
+      }
+      const moved = owners.filter((owner, range) => owner !== before.owners[range]).length
+      const had = before.owners.filter(owner => gone.has(owner)).length
+      assert.ok(moved <= had + members.length, `${moved} moved, ${had} had to`)
+    }),
+    { numRuns: 500 }
+  )
 })
 
 test('strangers, a full thief and a lone node plan nothing', () => {

@@ -14,6 +14,7 @@ export interface MemoryNode {
   network: MemoryNetwork
   files: FakeFiles
   fatal?: Error
+  left?: boolean
 }
 
 /** Quick rounds, so that tests take seconds; the ratios are those of the defaults. */
@@ -60,6 +61,9 @@ export class MemoryCluster {
         seeds: () => [],
         onFatal: error => {
           node.fatal = error
+        },
+        onLeft: () => {
+          node.left = true
         }
       }
     )

@@ -98,6 +98,22 @@ export class NodeProcess {
     return this
   }
 
+  /** Waits until the process has ended by itself. Returns its exit code. */
+  async ended(limitMs: number): Promise<number | null> {
+    const child = this.#child!
+    if (child.exitCode !== null) return child.exitCode
+    return new Promise((resolve, reject) => {
+      const limit = setTimeout(
+        () => reject(new Error(`${this.dir} still runs after ${limitMs} ms\n${this.log}`)),
+        limitMs
+      )
+      child.once('exit', code => {
+        clearTimeout(limit)
+        resolve(code)
+      })
+    })
+  }
+
   /** Sends the signal and waits until the process is gone. Returns its exit code. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     const child = this.#child

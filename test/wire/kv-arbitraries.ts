@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import type { Claim } from '../../src/claim.ts'
 import { LIMITS, MAX_RANGES } from '../../src/config.ts'
-import type { Answer, CopyStatus, Level, Request } from '../../src/messages.ts'
+import { type Answer, type CopyStatus, type Level, MANAGE_ACTIONS, type Request } from '../../src/messages.ts'
 
 /** Plain objects: comparisons look at the prototype too. */
 const record = <T extends object>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
@@ -62,6 +62,12 @@ export const requests: { [K in Request['type']]: fc.Arbitrary<Extract<Request, {
   mirror: record({ type: fc.constant('mirror'), ranges }),
   seal: record({ type: fc.constant('seal'), ranges, member: name }),
   copies: record({ type: fc.constant('copies'), ranges }),
+  manage: record({
+    type: fc.constant('manage'),
+    action: fc.constantFrom(...MANAGE_ACTIONS),
+    peerId: name,
+    force: flag
+  }),
   reap: record({
     type: fc.constant('reap'),
     range,

@@ -4,7 +4,7 @@ import protobuf from 'protobufjs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CoterieError } from '../../src/errors.ts'
-import type { Answer, Level, Request } from '../../src/messages.ts'
+import { type Answer, type Level, MANAGE_ACTIONS, type ManageAction, type Request } from '../../src/messages.ts'
 import {
   decodeAnswer,
   decodeFrame,
@@ -37,6 +37,7 @@ function generic(message: Request | Answer, isRequest: boolean): Record<string, 
   if (type === 'get') body.r = level(body.r as Level)
   if (type === 'put') body.w = level(body.w as Level)
   if (type === 'info' && isRequest) body.what = TOPICS.indexOf(body.what as string)
+  if (type === 'manage') body.action = MANAGE_ACTIONS.indexOf(body.action as ManageAction)
   if (type === 'copies' && !isRequest) {
     body.copies = (body.copies as { range: number; status: string }[]).map(({ range, status }) => ({
       range,
@@ -161,6 +162,7 @@ test('what is over its limit is refused with `protocol`', () => {
     { ask: { ranges: new Array(4097).fill(1) } },
     { ask: { ranges: [4096] } },
     { info: { what: 77 } },
+    { manage: { action: 77 } },
     { seal: { ranges: [], member: 'x'.repeat(1000) } },
     { pull: { ranges: [], sources: new Array(2000).fill('x') } },
     { copyList: { copies: [{ range: 1, status: 9 }] } }

@@ -79,10 +79,13 @@ export class Case {
     return quietMs + (faults.length > 0 ? leaseMs : 0)
   }
 
-  /** True when a node joined between the two, or not long before. */
+  /** True when a node joined between the two, or not long before; or from when one was told to leave: that takes its time. */
   isMoving(fromMs: number, toMs: number): boolean {
     const joins = this.plan.nodes.slice(1)
-    return joins.some(({ joinAtMs }) => joinAtMs <= toMs && fromMs <= joinAtMs + this.movingMs)
+    return (
+      joins.some(({ joinAtMs }) => joinAtMs <= toMs && fromMs <= joinAtMs + this.movingMs) ||
+      this.plan.faults.some(({ kind, atMs }) => kind === 'leave' && atMs <= toMs)
+    )
   }
 
   /** True once a fault has begun that ends processes: copies are opened and prepared anew while ranges move. */

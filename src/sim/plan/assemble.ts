@@ -19,6 +19,6 @@ export function assemble(scene: Scene, operations: Operation[], faults: readonly
     operations,
     faults: endBy(faults, healAtMs),
     healAtMs,
-    settleMs: settleLimitMs({ settings, nodes })
+    settleMs: settleLimitMs({ settings, nodes, faults: [...faults] })
   }
 }

@@ -98,6 +98,7 @@ const FAULT_FIELDS: Record<FaultKind, Fields> = {
   restart: { forMs: duration, node },
   pause: { forMs: duration, node },
   wipe: { forMs: duration, node },
+  leave: { node },
   'clock-jump': { node, byMs: number(-1e12) },
   partition: { forMs: duration, groups },
   'one-way': { forMs: duration, from: node, to: node },

@@ -101,6 +101,7 @@ export class FaultDraw {
       case 'bad-links':
         return { kind, ...at, change: drawChange(random) }
       case 'reset':
+      case 'leave':
       case 'misdirected-write':
         return { kind, atMs, node }
       case 'eio':

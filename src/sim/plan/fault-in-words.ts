@@ -19,6 +19,8 @@ export function faultInWords(fault: Fault): string {
       return `${fault.node} hangs`
     case 'wipe':
       return `${fault.node} loses its directory`
+    case 'leave':
+      return `${fault.node} is told to leave`
     case 'clock-jump':
       return `the clock of ${fault.node} jumps ${fault.byMs < 0 ? 'back' : 'forward'} by ${duration(Math.abs(fault.byMs))}`
     case 'partition':

@@ -9,7 +9,8 @@
  *   +  2 × leaseMs                   one that was left behind ends, one is taken anew
  *   +  3 × antiEntropyIntervalMs     one round may be cut, one is missed, one mends
  *   +  3 × reapAfterMs               every member has seen a key dead for so long, the last of the list for twice as long
- *   + 10 s for every joiner          movements that change one preference list wait for each other
+ *   + 10 s for every joiner and      movements that change one preference list wait for each other
+ *     every leaver
  */
 import { DEFAULT_SETTINGS } from '../../config.ts'
 import type { Fault, Plan } from './plan.ts'
@@ -17,7 +18,7 @@ import type { Fault, Plan } from './plan.ts'
 const FIXED_MS = 40_000
 const JOIN_MS = 10_000
 
-export function settleLimitMs({ settings, nodes }: Pick<Plan, 'settings' | 'nodes'>): number {
+export function settleLimitMs({ settings, nodes, faults }: Pick<Plan, 'settings' | 'nodes' | 'faults'>): number {
   const all = { ...DEFAULT_SETTINGS, ...settings }
   const scaledMs =
     20 * all.gossipIntervalMs +
@@ -25,7 +26,8 @@ export function settleLimitMs({ settings, nodes }: Pick<Plan, 'settings' | 'node
     2 * all.leaseMs +
     3 * all.antiEntropyIntervalMs +
     3 * all.reapAfterMs
-  return FIXED_MS + scaledMs + (nodes.length - 1) * JOIN_MS
+  const leavers = faults.filter(({ kind }) => kind === 'leave').length
+  return FIXED_MS + scaledMs + (nodes.length - 1 + leavers) * JOIN_MS
 }
 
 /** When the last operation, fault or node starts. */

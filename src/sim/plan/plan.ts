@@ -101,6 +101,8 @@ export type Fault =
   | { kind: 'wipe'; atMs: number; forMs: number; node: string }
   /** The wall clock is set forward or back. */
   | { kind: 'clock-jump'; atMs: number; node: string; byMs: number }
+  /** Not a fault: it is told to leave the cluster, and stops when it has. */
+  | { kind: 'leave'; atMs: number; node: string }
   // Links.
   /** Nodes in different groups do not hear each other; nodes in no group are a group. */
   | { kind: 'partition'; atMs: number; forMs: number; groups: string[][] }

@@ -1,7 +1,7 @@
 /**
  * Runs aimed at one hard corner each, with drawn details, beside the swarm that mixes everything.
  *
- * To come, with what they test: leaving, reclaiming a dead node's ranges.
+ * To come, with what they test: reclaiming a dead node's ranges.
  */
 
 import { SimRandom } from '../world/random.ts'
@@ -81,6 +81,25 @@ export const SCENARIOS: readonly Scenario[] = [
       }
     }
   }),
+
+  scripted(
+    'leave',
+    'one to four nodes leave under load, some while others join, crash, hang or are cut off',
+    random => ({
+      scene: { size: [3, 9], joins: random.chance(0.4) ? [1, 3] : [0, 0] },
+      faults(draw, { nodes, startMs, endMs }) {
+        const leavers = random.shuffle(nodes).slice(0, random.between(1, Math.min(4, nodes.length - 1)))
+        for (const { name, joinAtMs } of leavers) {
+          const atMs = random.between(Math.max(startMs, joinAtMs + 1000), endMs)
+          draw.add('leave', { atMs, node: name })
+          if (!random.chance(0.5)) continue
+          const kind = random.pick(['crash', 'pause', 'restart', 'power-cut', 'partition', 'one-way'] as const)
+          const struck = random.chance(0.5) ? name : undefined
+          draw.add(kind, { atMs: atMs + random.between(0, 3000), forMs: logBetween(random, 500, 10_000), node: struck })
+        }
+      }
+    })
+  ),
 
   scripted('power', 'power cuts of one node or of all at once, in every durability', random => ({
     scene: powerScene(random),

@@ -69,6 +69,7 @@ export class Account {
       settledAfterMs: 5000,
       unsettled: [],
       orphans: [],
+      left: [],
       keys: [],
       nodes: this.plan.nodes.map(({ name }) => node(name)),
       destroyed: [],

@@ -1,0 +1,40 @@
+/** What an operator tells a node to do with its cluster: `coterie leave`, `coterie remove`. */
+import { CoterieError } from './errors.ts'
+import type { Membership } from './membership/membership.ts'
+import type { Request } from './messages.ts'
+import type { Leaver } from './repair/leaver.ts'
+
+type Manage = Extract<Request, { type: 'manage' }>
+
+export class Manager {
+  readonly #membership: Membership
+  readonly #leaver: Leaver
+  readonly #onChange: () => void
+
+  /** `onChange`: what others are told, and what this node does, has changed. */
+  constructor(parts: { membership: Membership; leaver: Leaver }, init: { onChange: () => void }) {
+    this.#membership = parts.membership
+    this.#leaver = parts.leaver
+    this.#onChange = init.onChange
+  }
+
+  /** Throws `refused` with the reason, and `bad-usage` for a peer that is no member. */
+  async manage({ action, peerId, force }: Manage): Promise<void> {
+    if (action === 'leave') await this.#leaver.begin(force)
+    else await this.#remove(peerId, force)
+    this.#onChange()
+  }
+
+  async #remove(peerId: string, force: boolean): Promise<void> {
+    if (this.#membership.isRemoved(peerId)) return
+    const member = this.#membership.member(peerId)
+    if (member === undefined && !this.#membership.addressBook.peers().includes(peerId))
+      throw new CoterieError('bad-usage', `${peerId} is no member of this cluster; coterie members lists them`)
+    if (member?.verdict === 'up' && member.record.status !== 'left' && !force)
+      throw new CoterieError(
+        'refused',
+        `${peerId} is alive: let it leave (coterie leave), or force its removal, which is final and takes its copies away`
+      )
+    await this.#membership.remove(peerId)
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * A node's way out of its cluster: the others take its ranges as they take a joiner's share, its copies are given up on
+ * proof, and what it keeps for others is handed over. Then it says that it has left, and may be stopped (design §6).
+ *
+ * That it leaves is kept on disk (`leaving.json`): a node that is restarted on its way out goes on.
+ */
+import type { Background } from '../background.ts'
+import { CoterieError } from '../errors.ts'
+import type { FileIo, Log } from '../ports.ts'
+import type { CopyTable } from '../replica/copy-table.ts'
+import type { StandIns } from '../replica/stand-ins.ts'
+import type { Shareholders } from '../shareholders.ts'
+import type { Topology } from '../topology.ts'
+
+const FILE = 'leaving.json'
+/** Rounds of gossip in which a node that has left says so; whoever misses them hears of it from the others. */
+const FAREWELL_ROUNDS = 3
+
+export interface LeaverParts {
+  files: FileIo
+  log: Log
+  background: Background
+  topology: Topology
+  copies: CopyTable
+  standIns: StandIns
+  membership: { self: string; roundNow(): Promise<void> }
+  shareholders: Shareholders
+}
+
+export interface LeaverInit {
+  dir: string
+  /** What others ask of this node: nothing may come in between its last look at what it has and its end. */
+  requests: () => { close(): Promise<void>; reopen(): void }
+  /** The member record says what is true now. */
+  publish: () => void
+  /** Nothing is left to do but to stop. */
+  onLeft: () => void
+}
+
+/** What a leaver still has. `copies`: of ranges, until others have proved to hold them; `hints`: ranges it keeps something of for others. */
+export interface Leaving {
+  status: 'leaving' | 'left'
+  ranges: number
+  copies: number
+  hints: number
+}
+
+export class Leaver {
+  readonly #parts: LeaverParts
+  readonly #init: LeaverInit
+  #status: 'leaving' | 'left' | undefined
+  #ending = false
+
+  constructor(parts: LeaverParts, init: LeaverInit) {
+    this.#parts = parts
+    this.#init = init
+  }
+
+  /** Goes on with what an earlier process began. One that had left joins anew. */
+  async open(): Promise<void> {
+    const { files, log } = this.#parts
+    const bytes = await files.readFile(this.#path)
+    if (bytes === undefined) return
+    if (isLeaving(bytes)) {
+      this.#status = 'leaving'
+      log.info('this node was leaving the cluster when it stopped, and goes on')
+    } else await files.unlink(this.#path)
+  }
+
+  /** What the member record says instead of `joining` and `up`. */
+  get status(): 'leaving' | 'left' | undefined {
+    return this.#status
+  }
+
+  get progress(): Leaving | undefined {
+    if (this.#status === undefined) return undefined
+    const { topology, copies, standIns, membership } = this.#parts
+    const ranges = topology.claims().filter(({ owner }) => owner === membership.self).length
+    return { status: this.#status, ranges, copies: copies.ranges().length, hints: standIns.ranges().length }
+  }
+
+  /**
+   * Resolves when it is on disk that this node leaves. Throws `refused` where fewer than N copies would be left of every
+   * range, unless `force`; and always for the last node.
+   */
+  async begin(force: boolean): Promise<void> {
+    const { files, log, topology, membership, shareholders } = this.#parts
+    if (this.#status !== undefined) return
+    const { n } = topology.params
+    const left = shareholders.staying().filter(peerId => peerId !== membership.self).length
+    if (left === 0)
+      throw new CoterieError('refused', 'this is the last node of its cluster: there is nobody to give its ranges to')
+    if (left < n && !force)
+      throw new CoterieError(
+        'refused',
+        `every range is to have ${n} copies, and ${left} ${left === 1 ? 'node' : 'nodes'} would be left: add one first, or force it`
+      )
+    await files.replaceFile(this.#path, encode('leaving'))
+    this.#status = 'leaving'
+    log.info('leaving the cluster: the others take over what this node holds')
+  }
+
+  tick(): void {
+    const { background, topology } = this.#parts
+    if (this.#status !== 'leaving' || this.#ending || !topology.complete || !this.#isEmpty) return
+    this.#ending = true
+    const end = this.#end().finally(() => {
+      this.#ending = false
+    })
+    background.run('leaving the cluster', end)
+  }
+
+  get #isEmpty(): boolean {
+    const { ranges, copies, hints } = this.progress!
+    return ranges + copies + hints === 0
+  }
+
+  async #end(): Promise<void> {
+    const { files, log, membership } = this.#parts
+    const requests = this.#init.requests()
+    await requests.close()
+    try {
+      if (!this.#isEmpty) return
+      await files.replaceFile(this.#path, encode('left'))
+      this.#status = 'left'
+    } finally {
+      if (this.#status !== 'left') requests.reopen()
+    }
+    log.info('left the cluster: the others hold all that this node held')
+    this.#init.publish()
+    for (let round = 0; round < FAREWELL_ROUNDS; round++) await membership.roundNow()
+    this.#init.onLeft()
+  }
+
+  get #path(): string {
+    return `${this.#init.dir}/${FILE}`
+  }
+}
+
+const encode = (status: 'leaving' | 'left'): Uint8Array => new TextEncoder().encode(`${JSON.stringify({ status })}\n`)
+
+/** What cannot be read was written by nobody who had left: the file is replaced as a whole. */
+function isLeaving(bytes: Uint8Array): boolean {
+  try {
+    return (JSON.parse(new TextDecoder().decode(bytes)) as { status?: unknown }).status !== 'left'
+  } catch {
+    return true
+  }
+}

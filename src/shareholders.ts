@@ -1,0 +1,39 @@
+/** Who owns ranges, or may: what the shares of all nodes are worked out from. */
+import type { Member, Membership } from './membership/membership.ts'
+import type { PlanMember } from './ring/planner.ts'
+
+export class Shareholders {
+  readonly #membership: Membership
+
+  constructor(membership: Membership) {
+    this.#membership = membership
+  }
+
+  /** True for a member that may be given ranges: known, and neither leaving nor left. */
+  mayOwn(peerId: string): boolean {
+    const member = this.#membership.member(peerId)
+    return member !== undefined && isStaying(member)
+  }
+
+  /** All that may own ranges, those that are down included: their share stays theirs. */
+  staying(): string[] {
+    return this.#membership
+      .members()
+      .filter(isStaying)
+      .map(({ peerId }) => peerId)
+  }
+
+  /** For the planner: those that may own ranges, and those that leave, with a capacity of 0. */
+  plan(): PlanMember[] {
+    return this.#membership
+      .members()
+      .filter(({ record }) => record.status !== 'left')
+      .map(member => ({
+        peerId: member.peerId,
+        capacity: isStaying(member) ? member.record.capacity : 0,
+        zone: member.record.zone
+      }))
+  }
+}
+
+const isStaying = ({ record }: Member): boolean => record.status === 'joining' || record.status === 'up'

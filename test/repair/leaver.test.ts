@@ -1,0 +1,92 @@
+/** Nodes leave a cluster in memory: what they held is held by the others, and nothing is lost on the way. */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Leaving } from '../../src/repair/leaver.ts'
+import { fails } from '../support/fails.ts'
+import { MemoryCluster, type MemoryNode } from '../support/memory-cluster.ts'
+import { until } from '../support/until.ts'
+
+const test = suite('leaver')
+let cluster: MemoryCluster
+
+test.before.each(() => {
+  cluster = new MemoryCluster()
+})
+test.after.each(() => cluster.close())
+
+const KEYS = 150
+
+async function filled(count: number): Promise<MemoryNode[]> {
+  const nodes = await cluster.startMany(count)
+  for (let i = 0; i < KEYS; i++) await nodes[i % count].core.store.put(`key ${i}`, `value ${i}`)
+  return nodes
+}
+
+async function mustReadAll({ core }: MemoryNode): Promise<void> {
+  for (let i = 0; i < KEYS; i++) {
+    const { values } = await core.store.get(`key ${i}`)
+    assert.equal(values.map(textOf), [`value ${i}`])
+  }
+}
+
+const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
+
+async function leaves(node: MemoryNode, force = false): Promise<void> {
+  await node.core.leave(force)
+  await until(`${node.name} has left`, () => node.left === true, 30_000)
+  await cluster.stop(node.name)
+}
+
+test('a node leaves: the others hold all that it held, share evenly, and know that it has left', async () => {
+  const [n0, n1, , n3] = await filled(4)
+  const written: Promise<unknown>[] = []
+  await n3.core.leave(false)
+  while (n3.left !== true) {
+    const i = written.length
+    written.push(n0.core.store.put(`meanwhile ${i}`, 'v'))
+    await written.at(-1)
+  }
+  await cluster.stop('n3')
+  await cluster.settled()
+  await mustReadAll(n1)
+  for (let i = 0; i < written.length; i++) assert.is((await n1.core.store.get(`meanwhile ${i}`)).values.length, 1)
+  assert.ok(n0.core.topology.claims().every(({ owner }) => owner !== n3.peerId))
+  await until('everybody knows', () =>
+    [...cluster.nodes.values()].every(({ core }) => core.membership.member(n3.peerId)?.record.status === 'left')
+  )
+})
+
+test('it is refused where fewer than N nodes would be left, unless forced, and for the last one always', async () => {
+  const [n0, n1, n2] = await filled(3)
+  await fails('refused', n2.core.leave(false))
+  assert.is(n2.core.membership.member(n2.peerId)?.record.status, 'up')
+  await leaves(n2, true)
+  await leaves(n1, true)
+  await mustReadAll(n0)
+  await fails('refused', n0.core.leave(true))
+})
+
+test('a node that is restarted on its way out goes on; one that has left may come back and takes its share', async () => {
+  const [n0, , , n3] = await filled(4)
+  await n3.core.leave(false)
+  cluster.crash('n3')
+  const again = await cluster.start('n3')
+  await until('it has left', () => again.left === true, 30_000)
+  const { leaving } = (await again.core.info('stats').catch(() => ({}))) as { leaving?: Leaving }
+  assert.ok(leaving === undefined || leaving.status === 'left')
+  await cluster.stop('n3')
+  const back = await cluster.start('n3')
+  await cluster.settled()
+  await until('it is up again', () => n0.core.membership.member(back.peerId)?.record.status === 'up')
+  await mustReadAll(back)
+})
+
+test('one that has left takes nothing any more', async () => {
+  const [n0, , , n3] = await filled(4)
+  await leaves(n3)
+  await fails('closed', n3.core.store.get('key 1'))
+  await cluster.settled()
+  await mustReadAll(n0)
+})
+
+test.run()
