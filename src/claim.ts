@@ -8,18 +8,24 @@ export interface Claim {
   /** Grows by one with every change of owner; the founder's first claim is 1. */
   epoch: number
   owner: string
-  /** The previous owner's signed word that the range is given away; absent only at epoch 1. */
+  /** Whose word it is; absent only at epoch 1. */
   grant?: Grant
 }
 
+/** A grant: the previous owner gives the range away. Or a reclaim: a member takes it from one that is dead. */
 export interface Grant {
-  /** The owner at `epoch - 1`. */
+  /** The owner at `epoch - 1`; of a reclaim, any member. */
   by: string
-  /** Ed25519 over `grantMessage` of the claim. */
+  /** Ed25519 over `grantMessage` or `reclaimMessage` of the claim: which of the two it is. */
   signature: Uint8Array
 }
 
 /** The bytes that a grant signs: `coterie-grant-1|clusterId|range|epoch|owner`, UTF-8. */
 export function grantMessage(clusterId: string, claim: Pick<Claim, 'range' | 'epoch' | 'owner'>): Uint8Array {
   return new TextEncoder().encode(`coterie-grant-1|${clusterId}|${claim.range}|${claim.epoch}|${claim.owner}`)
+}
+
+/** The bytes that a reclaim signs: `coterie-reclaim-1|clusterId|range|epoch|owner`, UTF-8. */
+export function reclaimMessage(clusterId: string, claim: Pick<Claim, 'range' | 'epoch' | 'owner'>): Uint8Array {
+  return new TextEncoder().encode(`coterie-reclaim-1|${clusterId}|${claim.range}|${claim.epoch}|${claim.owner}`)
 }

@@ -74,6 +74,11 @@ export interface NodeSettings {
   hintBytes: number
   /** Bytes of files kept for members that cannot be reached; at this bound the node stands in for nobody any more. */
   standInBytes: number
+  /**
+   * What a member owned that has been down for this long is taken over by the others; 0: never. One that has heard of fewer
+   * than half of them for half of this time no longer trusts its own view of the ring.
+   */
+  reclaimAfterMs: number
 }
 
 export const DEFAULT_SETTINGS: NodeSettings = {
@@ -92,7 +97,8 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   cacheBytes: 32 * 1024 * 1024,
   compactBytes: 1024 * 1024,
   hintBytes: 1024 * 1024,
-  standInBytes: 1024 * 1024 * 1024
+  standInBytes: 1024 * 1024 * 1024,
+  reclaimAfterMs: 10 * 60_000
 }
 
 /** Throws `bad-config`, naming the parameter and what it takes. */
@@ -120,7 +126,7 @@ export function checkSettings(settings: NodeSettings): NodeSettings {
     if (!holds) throw new CoterieError('bad-config', message)
   }
   for (const [name, value] of Object.entries(settings)) {
-    if (typeof value === 'number')
+    if (typeof value === 'number' && !(name === 'reclaimAfterMs' && value === 0))
       must(Number.isFinite(value) && value > 0, `${name} is ${value}; it takes a number above 0`)
   }
   must(

@@ -15,16 +15,8 @@ import type { MemberRecord } from './membership/member-record.ts'
 import { Membership } from './membership/membership.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Ports, RequestOptions, Timer } from './ports.ts'
-import { AntiEntropy } from './repair/anti-entropy.ts'
+import { Reconciler } from './reconciler.ts'
 import { answerCompare } from './repair/compare.ts'
-import { CopyKeeper } from './repair/copy-keeper.ts'
-import { Handover } from './repair/handover.ts'
-import { HintDelivery } from './repair/hint-delivery.ts'
-import { Leaver } from './repair/leaver.ts'
-import { Mirrors } from './repair/mirrors.ts'
-import { PreparedCopies } from './repair/prepared-copies.ts'
-import { Reaper } from './repair/reaper.ts'
-import { Thief } from './repair/thief.ts'
 import { Transfers } from './repair/transfers.ts'
 import { CopyTable } from './replica/copy-table.ts'
 import { RangeClocks } from './replica/range-clocks.ts'
@@ -37,8 +29,6 @@ import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
 import { Zones } from './zones.ts'
 
-/** Gossip rounds without a new member after which a joiner works out its share. */
-const SETTLE_ROUNDS = 2
 /** Fewer, and the operator is told. */
 const RANGES_PER_NODE = 8
 /** How long work behind answers may hold up a stop. */
@@ -74,15 +64,7 @@ export class Core {
   readonly #copies: CopyTable
   readonly #replicas: Replicas
   readonly #standIns: StandIns
-  readonly #hints: HintDelivery
-  readonly #reaper: Reaper
-  readonly #mirrors: Mirrors
-  readonly #prepared: PreparedCopies
-  readonly #keeper: CopyKeeper
-  readonly #handover: Handover
-  readonly #thief: Thief
-  readonly #leaver: Leaver
-  readonly #antiEntropy: AntiEntropy
+  readonly #reconciler: Reconciler
   readonly #dispatch: Dispatch
   readonly #lag: LoopLag
   readonly #facts: RingFacts
@@ -152,53 +134,31 @@ export class Core {
       standIns: this.#standIns,
       transfers
     }
-    const { leaseMs } = settings
-    this.#mirrors = new Mirrors(parts, { leaseMs })
-    this.#replicas.mirror = (range, key, state, except) => this.#mirrors.send(range, key, state, except)
-    this.#prepared = new PreparedCopies(parts, { leaseMs })
-    this.#facts = new RingFacts({ ...parts, prepared: this.#prepared }, { timeoutMs: settings.requestTimeoutMs })
-    this.#keeper = new CopyKeeper({ ...parts, prepared: this.#prepared })
-    this.#handover = new Handover(
-      {
-        ...parts,
-        mayOwn: peerId => this.#shareholders.mayOwn(peerId),
-        members: () => this.membership.members().map(({ peerId }) => peerId)
-      },
-      { leaseMs }
-    )
-    this.#thief = new Thief(
-      { ...parts, shareholders: () => this.#shareholders.plan() },
-      { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }
-    )
-    this.#leaver = new Leaver(
+    const reconciler = new Reconciler(
       { ...parts, shareholders: this.#shareholders },
-      { dir, requests: () => this.#dispatch, publish: () => this.#publish(), onLeft: init.onLeft }
+      {
+        settings,
+        leaver: { dir, requests: () => this.#dispatch, publish: () => this.#publish(), onLeft: init.onLeft }
+      }
     )
-    this.#antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
-    this.#hints = new HintDelivery(parts)
-    this.#reaper = new Reaper(parts, { waitMs: settings.reapAfterMs })
-    const coordinator = new Coordinator({ ...parts, members: () => this.#shareholders.staying() }, { settings })
-    const moving = {
-      keeper: this.#keeper,
-      mirrors: this.#mirrors,
-      prepared: this.#prepared,
-      handover: this.#handover,
-      thief: this.#thief,
-      hints: this.#hints,
-      reaper: this.#reaper,
-      leaver: this.#leaver
-    }
+    this.#reconciler = reconciler
+    const { prepared, leaver, majority } = reconciler
+    this.#facts = new RingFacts({ ...parts, prepared }, { timeoutMs: settings.requestTimeoutMs })
+    const coordinator = new Coordinator(
+      { ...parts, members: () => this.#shareholders.staying(), isCurrent: () => majority.isCurrent },
+      { settings }
+    )
     const info = new Info({
       ...parts,
-      ...moving,
+      zones: this.#zones,
+      reconciler,
       coordinator,
-      antiEntropy: this.#antiEntropy,
       inFlight: () => this.#dispatch.inFlight
     })
-    const manager = new Manager({ ...parts, leaver: this.#leaver }, { onChange: () => this.#soon() })
+    const manager = new Manager({ ...parts, leaver }, { onChange: () => this.#soon() })
     this.#lag = new LoopLag(ports)
     this.#dispatch = new Dispatch(
-      { ...parts, ...moving, coordinator, info, manager, lag: this.#lag, self: ports.signer.peerId },
+      { ...parts, reconciler, coordinator, info, manager, lag: this.#lag, self: ports.signer.peerId },
       settings
     )
     this.store = new StoreRequests({
@@ -229,12 +189,12 @@ export class Core {
     const doubtful = await this.#replicas.clocks.open(synced.filter(range => !damaged.has(range)))
     await this.#copies.set([...synced.filter(range => damaged.has(range)), ...doubtful], 'syncing')
     for (const range of this.#copies.ranges()) this.#storage.create(range)
-    await this.#leaver.open()
+    await this.#reconciler.leaver.open()
     await this.#zones.open()
     this.#zones.learn(this.#ports.signer.peerId, this.#init.settings.zone)
     await this.topology.open()
     const isHeld = (range: number) => this.topology.view.isMember(range, this.#ports.signer.peerId)
-    this.#prepared.reopened(this.#copies.withStatus('synced').filter(range => !isHeld(range)))
+    this.#reconciler.prepared.reopened(this.#copies.withStatus('synced').filter(range => !isHeld(range)))
     // Once only: a founder that has lost its owner map learns it from the others, and must not vouch for empty copies.
     const lived = this.topology.damaged || report.ranges.length + report.damages.length > 0
     if (this.#init.founder && !this.topology.complete && !lived) await this.#found()
@@ -247,7 +207,7 @@ export class Core {
         {
           replicas: this.#replicas,
           timers: this.#ports.timers,
-          prepare: ranges => this.#keeper.ensure(ranges.filter(range => range < this.#init.params.q))
+          prepare: ranges => this.#reconciler.keeper.ensure(ranges.filter(range => range < this.#init.params.q))
         },
         stream
       )
@@ -314,21 +274,16 @@ export class Core {
       this.membership.onRecord(record => this.#onRecord(record)),
       this.membership.onLiveness((peerId, verdict) => {
         this.#ports.log.info(`a member seems ${verdict}`, { peer: peerId })
-        if (verdict === 'up') this.#peerReturned(peerId)
+        if (verdict === 'up') this.#reconciler.peerReturned(peerId)
       }),
       this.#ports.network.onConnection((peerId, connected) => {
-        if (connected) this.#peerReturned(peerId)
+        if (connected) this.#reconciler.peerReturned(peerId)
       })
     )
     this.#storage.onFault((range, error) => {
       this.#ports.log.error('a range file failed; the copy is rebuilt from the others', { range, error: error.message })
       this.#soon()
     })
-  }
-
-  #peerReturned(peerId: string): void {
-    this.#antiEntropy.peerReturned(peerId)
-    this.#hints.peerReturned(peerId)
   }
 
   #onRecord(record: MemberRecord): void {
@@ -358,17 +313,7 @@ export class Core {
     if (this.#stopped) return
     this.#publish()
     this.#warnWhenCrowded()
-    const filed = this.#storage.ranges().filter(range => this.#storage.stats(range).fileBytes > 0)
-    this.#copies.noteFiles(filed, range => this.#storage.fileLasts(range))
-    this.#mirrors.tick()
-    this.#prepared.tick()
-    this.#keeper.tick()
-    this.#handover.tick()
-    this.#thief.tick()
-    this.#antiEntropy.tick()
-    this.#hints.tick()
-    this.#reaper.tick()
-    this.#leaver.tick()
+    this.#reconciler.tick()
   }
 
   /** What the member record says of ownership and load. */
@@ -378,7 +323,7 @@ export class Core {
     const { keys, liveBytes } = this.#storage.totalStats()
     this.membership.update({
       claims,
-      status: this.#leaver.status ?? (owns ? 'up' : 'joining'),
+      status: this.#reconciler.leaver.status ?? (owns ? 'up' : 'joining'),
       load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond() }
     })
   }

@@ -30,6 +30,8 @@ export interface DirectoryConfig {
   zone?: string
   capacity?: number
   durability?: Durability
+  /** Seconds; 0: never. */
+  reclaimAfter?: number
   mdns?: boolean
   logLevel?: string
   /** Whose directory this is, where the identity is a libp2p host's own: another one is refused. */
@@ -77,6 +79,10 @@ const FIELDS: Record<keyof DirectoryConfig, Check> = {
   seeds: strings,
   zone: ['a text', value => typeof value === 'string'],
   capacity: ['a number above 0', value => typeof value === 'number' && Number.isFinite(value) && value > 0],
+  reclaimAfter: [
+    'a number of seconds, 0 for never',
+    value => typeof value === 'number' && Number.isFinite(value) && value >= 0
+  ],
   durability: ['"os", "interval" or "disk"', value => ['os', 'interval', 'disk'].includes(value as string)],
   mdns: flag,
   peerId: ['a peer id', value => typeof value === 'string'],

@@ -9,11 +9,7 @@ import type { LoopLag } from './loop-lag.ts'
 import type { Manager } from './manager.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Clock, RequestOptions } from './ports.ts'
-import type { CopyKeeper } from './repair/copy-keeper.ts'
-import type { Handover } from './repair/handover.ts'
-import type { Mirrors } from './repair/mirrors.ts'
-import type { PreparedCopies } from './repair/prepared-copies.ts'
-import type { Reaper } from './repair/reaper.ts'
+import type { Reconciler } from './reconciler.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
 import { checkStoredKey } from './replica/stored-key.ts'
@@ -27,11 +23,7 @@ export interface DispatchParts {
   replicas: Replicas
   standIns: StandIns
   topology: Topology
-  keeper: CopyKeeper
-  mirrors: Mirrors
-  prepared: PreparedCopies
-  handover: Handover
-  reaper: Reaper
+  reconciler: Reconciler
   info: Info
   manager: Manager
   lag: LoopLag
@@ -141,7 +133,8 @@ export class Dispatch {
   }
 
   async #handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
-    const { coordinator, topology, mirrors, prepared, handover, reaper, manager, replicas, info } = this.#parts
+    const { coordinator, topology, reconciler, manager, replicas, info } = this.#parts
+    const { mirrors, prepared, handover, reaper } = reconciler
     this.#check(request)
     switch (request.type) {
       case 'get':
@@ -210,7 +203,9 @@ export class Dispatch {
     const state = await replicas.read(range, key)
     const status = replicas.status(range)
     if (status === 'frozen' || status === 'none') return this.#moved(range)
-    return { type: 'state', state: state && encodeState(state), synced: status === 'synced' }
+    // A node that may not know who holds the range by now is no vote for "no such key", whoever asks.
+    const isVote = status === 'synced' && this.#parts.reconciler.majority.isCurrent
+    return { type: 'state', state: state && encodeState(state), synced: isVote }
   }
 
   async #merge({ range, key, state, standIn }: Extract<Request, { type: 'merge' }>, from: Caller): Promise<Answer> {
@@ -235,8 +230,8 @@ export class Dispatch {
 
   /** True when there is a copy that answers: a list member's, or one that is being prepared. */
   async #holds(range: number): Promise<boolean> {
-    const { replicas, keeper } = this.#parts
-    if (replicas.status(range) === 'none') await keeper.ensure([range])
+    const { replicas, reconciler } = this.#parts
+    if (replicas.status(range) === 'none') await reconciler.keeper.ensure([range])
     const status = replicas.status(range)
     return status === 'synced' || status === 'syncing'
   }

@@ -1,18 +1,12 @@
 /** The JSON documents behind `members`, `ring`, `where`, `stats` and `transfers` (docs: the command's `--json` shapes). */
 import type { Background } from './background.ts'
+import { clusterStatus } from './cluster-status.ts'
 import type { Coordinator } from './coordinator/coordinator.ts'
 import { expectAnswer, type Peers } from './coordinator/peers.ts'
 import { CoterieError } from './errors.ts'
 import type { Membership } from './membership/membership.ts'
 import type { CopyStatus, Request } from './messages.ts'
-import type { AntiEntropy } from './repair/anti-entropy.ts'
-import type { CopyKeeper } from './repair/copy-keeper.ts'
-import type { Handover } from './repair/handover.ts'
-import type { HintDelivery } from './repair/hint-delivery.ts'
-import type { Leaver } from './repair/leaver.ts'
-import type { Mirrors } from './repair/mirrors.ts'
-import type { Reaper } from './repair/reaper.ts'
-import type { Thief } from './repair/thief.ts'
+import type { Reconciler } from './reconciler.ts'
 import type { Transfers } from './repair/transfers.ts'
 import type { CopyTable } from './replica/copy-table.ts'
 import type { Replicas } from './replica/replicas.ts'
@@ -20,26 +14,21 @@ import type { StandIns } from './replica/stand-ins.ts'
 import { formatPosition, positionOf, rangeOf } from './ring/position.ts'
 import type { RangeStore } from './storage/range-store.ts'
 import type { Topology } from './topology.ts'
+import type { Zones } from './zones.ts'
 
 export interface InfoParts {
   background: Background
   peers: Peers
   topology: Topology
+  zones: Zones
   membership: Membership
   store: RangeStore
   copies: CopyTable
   replicas: Replicas
   coordinator: Coordinator
   transfers: Transfers
-  antiEntropy: AntiEntropy
-  mirrors: Mirrors
-  handover: Handover
-  keeper: CopyKeeper
-  thief: Thief
   standIns: StandIns
-  hints: HintDelivery
-  reaper: Reaper
-  leaver: Leaver
+  reconciler: Reconciler
   inFlight: () => number
 }
 
@@ -67,6 +56,8 @@ export class Info {
         return this.#parts.transfers.list()
       case 'copies':
         return this.#copies()
+      case 'status':
+        return clusterStatus(this.#parts)
       case 'where':
         if (key === undefined || key.length === 0) throw new CoterieError('bad-usage', 'where takes a key')
         return this.#where(key)
@@ -164,24 +155,9 @@ export class Info {
   }
 
   #stats(): unknown {
-    const {
-      store,
-      copies,
-      replicas,
-      coordinator,
-      transfers,
-      antiEntropy,
-      mirrors,
-      handover,
-      keeper,
-      thief,
-      standIns,
-      hints,
-      reaper,
-      leaver,
-      membership,
-      inFlight
-    } = this.#parts
+    const { store, copies, replicas, coordinator, transfers, standIns, membership, inFlight } = this.#parts
+    const { antiEntropy, mirrors, handover, keeper, thief, reclaimer, hints, reaper, leaver, majority } =
+      this.#parts.reconciler
     const totals = store.totalStats()
     const kept = standIns.stats()
     return {
@@ -206,6 +182,9 @@ export class Info {
       copiesDropped: keeper.dropped,
       rangesGranted: handover.granted,
       rangesAskedFor: thief.pending,
+      rangesReclaimed: reclaimer.reclaimed,
+      hearsMajority: majority.isHeard,
+      trustsItsRing: majority.isCurrent,
       mirrors: mirrors.size,
       transfers: transfers.list().length,
       keysReceived: transfers.keysReceived,

@@ -29,7 +29,7 @@ export type Request =
   | { type: 'keys'; range: number; after: Uint8Array; limit: number; prefix: Uint8Array; forwarded: boolean }
   | {
       type: 'info'
-      what: 'cluster' | 'members' | 'ring' | 'stats' | 'where' | 'transfers' | 'copies'
+      what: 'cluster' | 'members' | 'ring' | 'stats' | 'where' | 'transfers' | 'copies' | 'status'
       key?: Uint8Array
     }
   // Between a coordinator and a replica.

@@ -1,4 +1,5 @@
 /** Who owns ranges, or may: what the shares of all nodes are worked out from. */
+import type { Verdict } from './membership/failure-detector.ts'
 import type { Member, Membership } from './membership/membership.ts'
 import type { PlanMember } from './ring/planner.ts'
 
@@ -13,6 +14,14 @@ export class Shareholders {
   mayOwn(peerId: string): boolean {
     const member = this.#membership.member(peerId)
     return member !== undefined && isStaying(member)
+  }
+
+  /** What this node thinks of a member, and whether it is one still. */
+  verdict(peerId: string): Verdict | 'left' | 'removed' {
+    if (this.#membership.isRemoved(peerId)) return 'removed'
+    const member = this.#membership.member(peerId)
+    if (member?.record.status === 'left') return 'left'
+    return member?.verdict ?? 'down'
   }
 
   /** All that may own ranges, those that are down included: their share stays theirs. */

@@ -2,7 +2,7 @@
  * The ring as this node sees it: the owner map, kept on disk (`ring.bin`), and the snapshot that requests are routed by.
  * Facts come from member records, from answers and from this node's own grants; they only grow (design §6).
  */
-import { type Claim, grantMessage } from './claim.ts'
+import { type Claim, grantMessage, reclaimMessage } from './claim.ts'
 import type { ClusterParams } from './config.ts'
 import { CoterieError } from './errors.ts'
 import type { FileIo, Log, Signer } from './ports.ts'
@@ -29,6 +29,7 @@ export class Topology {
   #version = 0
   #damaged = false
   readonly #listeners = new Set<(changed: Claim[]) => void>()
+  readonly #collisionListeners = new Set<(lost: Claim) => void>()
 
   constructor(ports: { files: FileIo; signer: Signer; log: Log }, init: TopologyInit) {
     this.#files = ports.files
@@ -116,17 +117,25 @@ export class Topology {
   }
 
   /**
-   * Takes facts in; resolves when those that were news are on disk. A claim above epoch 1 without the previous owner's
-   * signature is refused and logged. Returns what changed.
+   * Takes facts in; resolves when those that were news are on disk. A claim above epoch 1 that nobody has signed is refused
+   * and logged. Returns what changed.
    */
   async apply(claims: Claim[]): Promise<Claim[]> {
-    const news = claims.filter(claim => this.#isNews(claim) && this.#isGranted(claim))
+    const rivals = claims.filter(claim => this.#isRival(claim) && this.#isSigned(claim))
+    const held = new Map(rivals.map(({ range }) => [range, this.#map.claim(range)!]))
+    const news = claims.filter(claim => this.#isNews(claim) && this.#isSigned(claim))
     const changed = this.#map.merge(news)
-    if (changed.length === 0) return changed
-    this.#changed()
-    const written = this.#file.write()
-    for (const listener of this.#listeners) listener(changed)
-    await written
+    if (changed.length > 0) {
+      this.#changed()
+      const written = this.#file.write()
+      for (const listener of this.#listeners) listener(changed)
+      await written
+    }
+    for (const rival of rivals) {
+      const other = held.get(rival.range)!
+      const lost = rival.owner < other.owner ? other : rival
+      for (const listener of this.#collisionListeners) listener(lost)
+    }
     return changed
   }
 
@@ -135,12 +144,29 @@ export class Topology {
    * crash makes it sign twice for one epoch (design §6). Ranges that are no longer its own are left out; nothing is given
    * away if `stillPlanned` says that the ring has changed under the plan, before the grants were written or meanwhile.
    */
-  async grant(flips: readonly Flip[], stillPlanned: () => boolean = () => true): Promise<Claim[]> {
+  grant(flips: readonly Flip[], stillPlanned?: () => boolean): Promise<Claim[]> {
+    return this.#give(flips, owner => owner === this.#signer.peerId, grantMessage, stillPlanned)
+  }
+
+  /**
+   * Takes ranges from owners that are dead, by this member's word; the rest as `grant`. The caller hears most of the
+   * cluster, and has had new members of lists copy first.
+   */
+  reclaim(flips: readonly Flip[], isDead: (owner: string) => boolean, stillPlanned?: () => boolean): Promise<Claim[]> {
+    return this.#give(flips, isDead, reclaimMessage, stillPlanned)
+  }
+
+  async #give(
+    flips: readonly Flip[],
+    isGiver: (owner: string) => boolean,
+    message: typeof grantMessage,
+    stillPlanned: () => boolean = () => true
+  ): Promise<Claim[]> {
     let granted: Claim[] = []
     await this.#file.inTurn(async () => {
       if (!stillPlanned()) return
-      const mine = flips.filter(({ range }) => this.#map.owner(range) === this.#signer.peerId)
-      granted = mine.map(({ range, to }) => this.#sign(range, to))
+      const given = flips.filter(({ range }) => isGiver(this.#map.owner(range) ?? ''))
+      granted = given.map(({ range, to }) => this.#sign(range, to, message))
       const next = OwnerMap.decode(this.#map.encode())
       next.merge(granted)
       await this.#files.replaceFile(this.#file.path, next.encode())
@@ -156,9 +182,9 @@ export class Topology {
     return granted
   }
 
-  #sign(range: number, owner: string): Claim {
+  #sign(range: number, owner: string, message: typeof grantMessage): Claim {
     const claim = { range, epoch: this.#map.claim(range)!.epoch + 1, owner }
-    const signature = this.#signer.sign(grantMessage(this.#init.params.clusterId, claim))
+    const signature = this.#signer.sign(message(this.#init.params.clusterId, claim))
     return { ...claim, grant: { by: this.#signer.peerId, signature } }
   }
 
@@ -171,6 +197,12 @@ export class Topology {
   onChange(listener: (changed: Claim[]) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** Two members have taken one range at once: tells of the claim that lost, once the map says so. */
+  onCollision(listener: (lost: Claim) => void): () => void {
+    this.#collisionListeners.add(listener)
+    return () => this.#collisionListeners.delete(listener)
   }
 
   #changed(): void {
@@ -186,16 +218,27 @@ export class Topology {
     )
   }
 
-  #isGranted(claim: Claim): boolean {
-    const { grant } = claim
+  /** Another owner at the same epoch. */
+  #isRival(claim: Claim): boolean {
     const known = this.#map.claim(claim.range)
+    return known !== undefined && claim.epoch === known.epoch && claim.owner !== known.owner
+  }
+
+  /**
+   * Whose word it is does not depend on what this node knows of the owners before, or two nodes that hear of a collision in
+   * different order would never agree.
+   */
+  #isSigned(claim: Claim): boolean {
+    const { grant } = claim
+    const { clusterId } = this.#init.params
     // Only a founder begins, and a cluster has one: nobody takes a range that is owned by beginning again.
-    if (claim.epoch === 1 && known === undefined) return true
-    const byOwner =
-      grant !== undefined && (known === undefined || known.epoch !== claim.epoch - 1 || known.owner === grant.by)
-    if (byOwner && this.#signer.verify(grant.by, grantMessage(this.#init.params.clusterId, claim), grant.signature))
-      return true
-    this.#log.warn('refused a claim that its previous owner did not grant', {
+    if (claim.epoch === 1 && this.#map.claim(claim.range) === undefined) return true
+    if (grant !== undefined) {
+      const isBy = (message: typeof grantMessage) =>
+        this.#signer.verify(grant.by, message(clusterId, claim), grant.signature)
+      if ((grant.by !== claim.owner && isBy(grantMessage)) || isBy(reclaimMessage)) return true
+    }
+    this.#log.warn('refused a claim that nobody has signed', {
       range: claim.range,
       epoch: claim.epoch,
       owner: claim.owner

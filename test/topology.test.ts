@@ -52,7 +52,7 @@ test('what is taken in is news, is on disk, is told to listeners and makes a new
   assert.is(topology.ownClaims().length, Q)
 })
 
-test('claims without the signature of the previous owner are refused', async () => {
+test('claims that nobody has signed are refused', async () => {
   const topology = await topologyOf('a')
   await topology.apply(founded('a'))
   const forged = granted(1, 2, 'm', 'a')
@@ -70,7 +70,7 @@ test('claims without the signature of the previous owner are refused', async () 
         signature: fakeSigner('a').sign(grantMessage('d'.repeat(32), { range: 1, epoch: 2, owner: 'm' }))
       }
     },
-    // Signed by somebody who did not own it.
+    // Granted by itself: only a reclaim may be.
     granted(1, 2, 'm', 'm'),
     // No range or epoch of this ring.
     granted(Q, 2, 'm', 'a'),
@@ -82,6 +82,64 @@ test('claims without the signature of the previous owner are refused', async () 
   assert.is(topology.claim(1)?.owner, 'a')
   // One bad claim does not hold up the good ones beside it.
   assert.equal(await topology.apply([wrong[0], granted(2, 2, 'b', 'a')]), [granted(2, 2, 'b', 'a')])
+})
+
+test('a reclaim takes a range from whom it names as dead, and only from them; whoever hears of it takes it in', async () => {
+  const topology = await topologyOf('c')
+  await topology.apply(founded('a'))
+  await topology.apply([granted(1, 2, 'b', 'a')])
+  const flips = [0, 1].map(range => ({ range, to: 'd' }))
+  const claims = await topology.reclaim(flips, owner => owner === 'a')
+  assert.equal(
+    claims.map(({ range, epoch, owner, grant }) => ({ range, epoch, owner, by: grant?.by })),
+    [{ range: 0, epoch: 2, owner: 'd', by: 'c' }]
+  )
+  assert.ok(
+    topology.ownClaims().some(({ range }) => range === 0),
+    'its record tells the others'
+  )
+  assert.equal(
+    await topology.reclaim(
+      [{ range: 2, to: 'd' }],
+      () => true,
+      () => false
+    ),
+    []
+  )
+  const other = await topologyOf('z')
+  await other.apply(founded('a'))
+  assert.equal(await other.apply(claims), claims)
+  assert.equal(await other.apply([{ ...claims[0]!, range: 3 }]), [], 'it was signed for another range')
+})
+
+test('of two who take one range at once all agree on one, in whatever order they hear of it, and are told', async () => {
+  const one = (
+    await topologyOf('m').then(async topology => {
+      await topology.apply(founded('a'))
+      return topology.reclaim([{ range: 0, to: 'd' }], () => true)
+    })
+  )[0]!
+  const two = (
+    await topologyOf('n').then(async topology => {
+      await topology.apply(founded('a'))
+      return topology.reclaim([{ range: 0, to: 'c' }], () => true)
+    })
+  )[0]!
+  const later = granted(0, 3, 'e', 'd')
+  for (const order of [
+    [one, two, later],
+    [two, one, later],
+    [later, two, one],
+    [one, later, two]
+  ]) {
+    const topology = await topologyOf('z')
+    const collisions: string[] = []
+    topology.onCollision(({ owner }) => collisions.push(owner))
+    await topology.apply(founded('a'))
+    for (const claim of order) await topology.apply([claim])
+    assert.is(topology.claim(0)?.owner, 'e')
+    assert.equal(collisions, order.indexOf(later) === 2 ? ['d'] : [])
+  }
 })
 
 test('claims in any order, in any portions, any number of times, make the same map', async () => {

@@ -18,6 +18,7 @@ import { repl } from './commands/repl.ts'
 import { ring } from './commands/ring.ts'
 import { sim } from './commands/sim.ts'
 import { stats } from './commands/stats.ts'
+import { status } from './commands/status.ts'
 import { transfers } from './commands/transfers.ts'
 import { where } from './commands/where.ts'
 
@@ -36,6 +37,7 @@ export const commands: Command[] = [
   members,
   ring,
   stats,
+  status,
   transfers,
   leave,
   removePeer,

@@ -3,6 +3,7 @@
  * only when a command needs them; tests give fakes. And the shapes of what a node tells about itself.
  */
 import type { ConnectOptions, CoterieClient } from '../client/client.ts'
+import type { ClusterStatus } from '../cluster-status.ts'
 import type { CopyStatus } from '../messages.ts'
 import type { CoterieNode, NodeOptions } from '../node.ts'
 import type { InfoTopic } from '../service.ts'
@@ -72,6 +73,8 @@ export interface WhereInfo {
   preference: string[]
   replicas: { peerId: string; alive: boolean; synced: boolean; status?: CopyStatus | 'unknown' }[]
 }
+
+export type { ClusterStatus }
 
 export interface TransferInfo {
   range: number

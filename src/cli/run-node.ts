@@ -30,6 +30,7 @@ import * as values from './values.ts'
 
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'silent'] as const
 const MAX_CAPACITY = 1_000_000
+const MAX_RECLAIM_S = 30 * 24 * 3600
 /** Often enough to look alive, rarely enough to cost nothing. */
 const PROGRESS_INTERVAL_MS = 500
 
@@ -43,6 +44,12 @@ export const NODE_FLAGS: Flags = {
   capacity: { type: 'string', value: 'X', env: true, help: 'relative share of the ranges; default 1' },
   'no-mdns': { type: 'boolean', env: true, help: 'do not look for members on the local network' },
   durability: { type: 'string', value: 'os|interval|disk', env: true, help: 'when a write counts; default interval' },
+  'reclaim-after': {
+    type: 'string',
+    value: 's',
+    env: true,
+    help: 'when a silent member counts as dead; default 600 seconds, 0 never'
+  },
   'log-level': { type: 'string', value: 'L', env: true, help: `${LOG_LEVELS.join(', ')}; default info` },
   'stop-with-stdin': { type: 'boolean', help: 'stop when standard input ends (for a parent process)' }
 }
@@ -109,6 +116,9 @@ export async function nodeOptions(given: Arguments, dir: string): Promise<NodeOp
     values.optional(given, 'durability', (name, text) =>
       values.oneOf(name, text, ['os', 'interval', 'disk'] as const)
     ) ?? config.durability
+  const reclaimAfter =
+    values.optional(given, 'reclaim-after', (name, text) => values.wholeNumber(name, text, 0, MAX_RECLAIM_S)) ??
+    config.reclaimAfter
   const announce = values.addresses(given, 'announce') ?? fromConfig('announce')
   return {
     dir,
@@ -120,6 +130,7 @@ export async function nodeOptions(given: Arguments, dir: string): Promise<NodeOp
     ...(zone !== undefined && { zone }),
     ...(capacity !== undefined && { capacity }),
     ...(durability !== undefined && { durability }),
+    ...(reclaimAfter !== undefined && { settings: { reclaimAfterMs: 1000 * reclaimAfter } }),
     logLevel:
       values.optional(given, 'log-level', (name, text) => values.oneOf(name, text, LOG_LEVELS)) ??
       (config.logLevel as LogLevel | undefined) ??

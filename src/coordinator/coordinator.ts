@@ -42,6 +42,8 @@ export interface CoordinatorParts {
   standIns: StandIns
   /** Members of the cluster that may own ranges, this node included. */
   members: () => string[]
+  /** False: this node may go by a ring that is no more; what it takes for list members may be none. */
+  isCurrent: () => boolean
 }
 
 export class Coordinator {
@@ -144,8 +146,21 @@ export class Coordinator {
       expiresAtMs,
       writtenAtMs
     }))
+    const isCurrent = this.#parts.isCurrent()
+    if (siblings.length === 0 && !isCurrent)
+      throw new CoterieError(
+        'not-available',
+        'this node has not heard from most of the cluster for long: it cannot tell whether there is no such key'
+      )
     const context = this.#token(state.context, request.key)
-    return { type: 'got', siblings, context, replies, deletedAtMs: deletedAtMs(state, nowMs) }
+    return {
+      type: 'got',
+      siblings,
+      context,
+      // By a ring that may be out of date, nobody who answered is known to be a replica.
+      replies: isCurrent ? replies : 0,
+      deletedAtMs: deletedAtMs(state, nowMs)
+    }
   }
 
   #read(range: number, { key, r }: Pick<Get, 'key' | 'r'>, deadline: Deadline): Promise<ReadResult> {
@@ -177,7 +192,8 @@ export class Coordinator {
     }
     const target = { range, key: request.key, needed, asStandIn }
     const copy = asStandIn ? standIns : replicas
-    const { state, dot, replaced, acks, sloppy } = await writeKey(parts, copy, target, intent, deadline)
+    const { state, dot, replaced, acks, ...written } = await writeKey(parts, copy, target, intent, deadline)
+    const sloppy = written.sloppy || !this.#parts.isCurrent()
     if (sloppy) this.#counts.sloppy++
     return {
       type: 'stored',

@@ -23,7 +23,7 @@ export const MAX_SUSPICION_MS = 15_000
 /** Heartbeats after which a broken connection is forgiven: one may have been on its way already. */
 const FORGIVING_BEATS = 2
 /** Gaps above this many intervals are outages, not samples. */
-const OUTAGE_INTERVALS = 30
+export const OUTAGE_INTERVALS = 30
 
 interface Health {
   window: Window

@@ -13,7 +13,7 @@ import type { NodeSettings } from '../config.ts'
 import { CoterieError, isCoterieError } from '../errors.ts'
 import type { Ports } from '../ports.ts'
 import { AddressBook } from './address-book.ts'
-import { FailureDetector, type Verdict } from './failure-detector.ts'
+import { FailureDetector, OUTAGE_INTERVALS, type Verdict } from './failure-detector.ts'
 import { Gossip } from './gossip.ts'
 import type { Pulse } from './gossip-messages.ts'
 import type { Candidates } from './gossip-targets.ts'
@@ -70,6 +70,10 @@ export class Membership {
   readonly #own: OwnRecord
   readonly #detector: FailureDetector
   readonly #gossip: Gossip
+  /** When each peer was last certain to be alive: met, or known by a pulse above one that was heard before. */
+  readonly #aliveMs = new Map<string, number>()
+  /** When its pulse was last seen to rise. */
+  readonly #risenMs = new Map<string, number>()
   readonly #traffic = { sentBytes: 0, receivedBytes: 0 }
   readonly #recordListeners = new Set<(record: MemberRecord, previous?: MemberRecord) => void>()
   readonly #livenessListeners = new Set<(peerId: string, verdict: Verdict) => void>()
@@ -162,6 +166,15 @@ export class Membership {
   /** Whether requests may be sent there: neither silent nor under suspicion. This node itself is always alive. */
   isAlive(peerId: string): boolean {
     return peerId === this.self || this.#detector.verdict(peerId) === 'up'
+  }
+
+  /**
+   * Monotonic time at which a peer was last certain to be alive, since this process started. What others remember of it
+   * does not count: they may repeat what they heard long ago.
+   */
+  aliveMs(peerId: string): number {
+    if (peerId === this.self) return this.#ports.clock.monotonicMs()
+    return this.#aliveMs.get(peerId) ?? Number.NEGATIVE_INFINITY
   }
 
   /**
@@ -285,13 +298,22 @@ export class Membership {
   }
 
   #outcome(peerId: string, error?: unknown): void {
-    if (error === undefined) this.#detector.met(peerId)
-    else if (isCoterieError(error, 'timeout', 'unreachable')) this.#detector.lost(peerId)
+    if (error === undefined) {
+      // Not before: by now what it knows has been taken in.
+      this.#aliveMs.set(peerId, this.#ports.clock.monotonicMs())
+      this.#detector.met(peerId)
+    } else if (isCoterieError(error, 'timeout', 'unreachable')) this.#detector.lost(peerId)
   }
 
   #hear(pulses: Pulse[]): void {
-    for (const peerId of this.#table.hear(pulses)) {
-      if (!this.#table.get(peerId)?.removal) this.#detector.heard(peerId)
+    const nowMs = this.#ports.clock.monotonicMs()
+    for (const { peerId, isFirst } of this.#table.hear(pulses)) {
+      if (this.#table.get(peerId)?.removal) continue
+      // The first rise after a long time may be as old: somebody remembers more of it than this node does.
+      const gapMs = nowMs - (this.#risenMs.get(peerId) ?? Number.NEGATIVE_INFINITY)
+      if (!isFirst && gapMs < OUTAGE_INTERVALS * this.#init.settings.gossipIntervalMs) this.#aliveMs.set(peerId, nowMs)
+      this.#risenMs.set(peerId, nowMs)
+      this.#detector.heard(peerId)
     }
   }
 
@@ -316,6 +338,8 @@ export class Membership {
   #removed(entry: TableEntry): void {
     const removal = entry.removal!
     this.#detector.forget(entry.peerId)
+    this.#aliveMs.delete(entry.peerId)
+    this.#risenMs.delete(entry.peerId)
     this.addressBook.forget(entry.peerId)
     // `save` reports its own failures; `remove` and `stop` wait for it.
     void this.#removals.save([...this.#table.entries()].flatMap(each => (each.removal ? each.signed : [])))

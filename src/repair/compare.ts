@@ -239,11 +239,14 @@ export async function answerCompare(
   const clocks = new SessionClocks(replicas)
   const sink = new StateSink(replicas, range => clocks.arrivals(range))
   let open: Extract<SyncMessage, { type: 'open' }> | undefined
+  /** Whatever becomes of their files now: that this side holds them has been said. */
+  let proving: number[] = []
   const take = async (message: SyncMessage): Promise<void> => {
     if (message.type === 'open' && open === undefined) {
       open = message
       await parts.prepare(message.ranges.map(({ range }) => range))
-      outbox.add(statusesOf(replicas, clocks, message.ranges))
+      proving = message.ranges.map(({ range }) => range).filter(range => lasts(replicas, range))
+      outbox.add(statusesOf(replicas, clocks, message))
       return
     }
     if (open === undefined) throw new CoterieError('protocol', 'a session begins with "open"')
@@ -269,7 +272,7 @@ export async function answerCompare(
         return
       case 'finish':
         await clocks.finish(sink.revived)
-        if (open.durable) await replicas.sync(open.ranges.map(({ range }) => range))
+        if (open.durable) await replicas.sync(proving)
         outbox.add(sink.deadMessages())
         outbox.add([{ type: 'done' }])
         outbox.end()
@@ -285,15 +288,19 @@ export async function answerCompare(
   }
 }
 
+/** A copy whose file failed, or is being moved to a new one for that, proves nothing; the others need not suffer for it. */
+const lasts = (replicas: Replicas, range: number): boolean =>
+  replicas.status(range) === 'none' || !(replicas.isFenced(range) || replicas.isRenewing(range))
+
 function* statusesOf(
   replicas: Replicas,
   clocks: SessionClocks,
-  totals: { range: number; hi: number; lo: number }[]
+  { ranges, durable }: Extract<SyncMessage, { type: 'open' }>
 ): Iterable<SyncMessage> {
-  for (const { range, hi, lo } of totals) {
+  for (const { range, hi, lo } of ranges) {
     const status = replicas.status(range)
-    if (status === 'none') {
-      yield { type: 'status', range, status, keys: 0 }
+    if (status === 'none' || (durable && !lasts(replicas, range))) {
+      yield { type: 'status', range, status: 'none', keys: 0 }
       continue
     }
     clocks.begin(range)

@@ -5,6 +5,7 @@
  * That it leaves is kept on disk (`leaving.json`): a node that is restarted on its way out goes on.
  */
 import type { Background } from '../background.ts'
+import type { Peers } from '../coordinator/peers.ts'
 import { CoterieError } from '../errors.ts'
 import type { FileIo, Log } from '../ports.ts'
 import type { CopyTable } from '../replica/copy-table.ts'
@@ -24,6 +25,7 @@ export interface LeaverParts {
   copies: CopyTable
   standIns: StandIns
   membership: { self: string; roundNow(): Promise<void> }
+  peers: Peers
   shareholders: Shareholders
 }
 
@@ -84,16 +86,19 @@ export class Leaver {
    * range, unless `force`; and always for the last node.
    */
   async begin(force: boolean): Promise<void> {
-    const { files, log, topology, membership, shareholders } = this.#parts
+    const { files, log, topology, membership, shareholders, peers } = this.#parts
     if (this.#status !== undefined) return
     const { n } = topology.params
-    const left = shareholders.staying().filter(peerId => peerId !== membership.self).length
+    const left = shareholders.staying().filter(peerId => peerId !== membership.self && peers.isReachable(peerId)).length
     if (left === 0)
-      throw new CoterieError('refused', 'this is the last node of its cluster: there is nobody to give its ranges to')
+      throw new CoterieError(
+        'refused',
+        'no other node of the cluster can be reached that stays: there is nobody to give its ranges to'
+      )
     if (left < n && !force)
       throw new CoterieError(
         'refused',
-        `every range is to have ${n} copies, and ${left} ${left === 1 ? 'node' : 'nodes'} would be left: add one first, or force it`
+        `every range is to have ${n} copies, and ${left} ${left === 1 ? 'node' : 'nodes'} that can be reached would be left: add one first, or force it`
       )
     await files.replaceFile(this.#path, encode('leaving'))
     this.#status = 'leaving'
@@ -101,13 +106,23 @@ export class Leaver {
   }
 
   tick(): void {
-    const { background, topology } = this.#parts
-    if (this.#status !== 'leaving' || this.#ending || !topology.complete || !this.#isEmpty) return
+    const { background, topology, membership, shareholders } = this.#parts
+    if (this.#status !== 'leaving' || this.#ending || !topology.complete) return
+    if (shareholders.staying().every(peerId => peerId === membership.self)) background.run('staying', this.#stay())
+    if (!this.#isEmpty) return
     this.#ending = true
     const end = this.#end().finally(() => {
       this.#ending = false
     })
     background.run('leaving the cluster', end)
+  }
+
+  /** All others have been told to leave as well: nobody is left to take anything. */
+  async #stay(): Promise<void> {
+    const { files, log } = this.#parts
+    this.#status = undefined
+    log.warn('nobody else stays in the cluster: this node stays, and takes ranges again')
+    await files.unlink(this.#path)
   }
 
   get #isEmpty(): boolean {

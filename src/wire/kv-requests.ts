@@ -37,7 +37,7 @@ type Kind = Request['type']
 type Of<K extends Kind> = Extract<Request, { type: K }>
 
 const WRITE_ID_BYTES = 8
-const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies'] as const
+const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies', 'status'] as const
 
 interface Codec<K extends Kind> {
   /** Field of `Frame`. */

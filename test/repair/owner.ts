@@ -5,6 +5,7 @@ import type { Peers } from '../../src/coordinator/peers.ts'
 import { CoterieError } from '../../src/errors.ts'
 import type { Answer, Request } from '../../src/messages.ts'
 import { Handover } from '../../src/repair/handover.ts'
+import { Movement } from '../../src/repair/movement.ts'
 import { silentLog } from '../../src/runtime.ts'
 import { Topology } from '../../src/topology.ts'
 import { FakeFiles } from '../support/fake-files.ts'
@@ -55,10 +56,9 @@ export async function ownerOf(ring: string, options: OwnerOptions = {}) {
   } as unknown as Peers
   const background = new Background({ log: silentLog, timers })
   const members = [...new Set([...ring]), ...(options.members ?? [])]
-  const handover = new Handover(
-    { clock, timers, log: silentLog, background, peers, topology, mayOwn: () => true, members: () => members },
-    { leaseMs: 30_000 }
-  )
+  const parts = { clock, timers, log: silentLog, background, peers, topology, members: () => members }
+  const movement = new Movement(parts, { leaseMs: 30_000 })
+  const handover = new Handover({ ...parts, movement, mayOwn: () => true, mayGive: () => true }, { leaseMs: 30_000 })
   /** Until nothing is under way any more. */
   const rest = () => world.until(() => Object.keys(background.list()).length === 0, 60_000, ROUND_TRIP_MS)
   const ask = (thief: string, range: number) => {

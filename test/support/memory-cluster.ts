@@ -120,6 +120,7 @@ export class MemoryCluster {
         if (new Set(rings).size !== 1) return false
         for (const { core, peerId } of nodes) {
           const stats = (await core.info('stats')) as Record<string, number>
+          if (!stats.trustsItsRing) return false
           if (!core.topology.complete || stats.copiesSyncing + stats.copiesFrozen + stats.rangesAskedFor > 0)
             return false
           const owned = core.topology.claims().filter(({ owner }) => owner === peerId).length

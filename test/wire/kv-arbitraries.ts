@@ -51,7 +51,7 @@ export const requests: { [K in Request['type']]: fc.Arbitrary<Extract<Request, {
   }),
   info: record({
     type: fc.constant('info'),
-    what: fc.constantFrom('cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies'),
+    what: fc.constantFrom('cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies', 'status'),
     key: optional(key)
   }).map(dropUndefined),
   read: record({ type: fc.constant('read'), range, key, standIn: flag }),

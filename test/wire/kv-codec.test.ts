@@ -27,7 +27,7 @@ const anyAnswer = fc.oneof(...Object.values(answers)) as fc.Arbitrary<Answer>
 
 const LEVELS: Record<string, number> = { default: 0, quorum: -1, all: -2 }
 const level = (value: Level) => (typeof value === 'number' ? value : LEVELS[value]!)
-const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies']
+const TOPICS = ['cluster', 'members', 'ring', 'stats', 'where', 'transfers', 'copies', 'status']
 const STATUSES = ['none', 'syncing', 'synced', 'frozen']
 const ANSWER_FIELDS: Record<string, string> = { keys: 'keyList', info: 'infoText', copies: 'copyList' }
 

@@ -1,7 +1,8 @@
 /** The REPL's commands about the cluster and about itself. */
 
-import type { MemberInfo, RingInfo, TransferInfo, WhereInfo } from '../parts.ts'
+import type { ClusterStatus, MemberInfo, RingInfo, TransferInfo, WhereInfo } from '../parts.ts'
 import { memberLines, ringLines, statLines, whereLines } from '../render/cluster.ts'
+import { statusLines } from '../render/status.ts'
 import { plural } from '../render/text.ts'
 import { progressLine, transferLines } from '../render/transfers.ts'
 import * as values from '../values.ts'
@@ -61,6 +62,16 @@ const stats: Verb = {
   }
 }
 
+const status: Verb = {
+  name: 'status',
+  usage: '',
+  summary: 'tell whether every range has all its copies',
+  async run(sitting, words) {
+    expect(words, status, 0, 0)
+    await lines(sitting, statusLines((await sitting.cluster.info('status')) as ClusterStatus, sitting.style))
+  }
+}
+
 const transfers: Verb = {
   name: 'transfers',
   usage: '[--watch]',
@@ -107,4 +118,4 @@ function change(settings: Settings, name: string, text: string): void {
   else settings[setting] = values.level(setting, text)
 }
 
-export const clusterVerbs: Verb[] = [where, members, ring, stats, transfers, set]
+export const clusterVerbs: Verb[] = [where, members, ring, stats, status, transfers, set]

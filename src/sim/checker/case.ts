@@ -1,13 +1,31 @@
 /** A run as the rules look at it: plan, history and findings, sorted by key, with what follows from the faults. */
 import { DEFAULT_SETTINGS, type NodeSettings } from '../../config.ts'
 import type { Findings, History, KeyFindings, ReadRecord, WriteRecord } from '../history.ts'
-import type { FaultKind, Plan } from '../plan/plan.ts'
+import type { Fault, FaultKind, Plan } from '../plan/plan.ts'
 import { KeyCase } from './key-case.ts'
 import { Losses } from './losses.ts'
 import { WallClocks } from './wall-clocks.ts'
 
 /** The client of the reads with which a run is looked at when it is over. */
 export const INSPECTOR_CLIENT = -1
+
+/** Nodes that nobody hears of while the fault lasts. */
+function awayNodes(fault: Fault): string[] {
+  switch (fault.kind) {
+    case 'crash':
+    case 'power-cut':
+    case 'restart':
+    case 'wipe':
+    case 'pause':
+      return [fault.node]
+    case 'partition':
+      return fault.groups.flat()
+    case 'swizzle':
+      return fault.nodes
+    default:
+      return []
+  }
+}
 
 const ENDS_PROCESSES: readonly FaultKind[] = ['crash', 'power-cut', 'restart', 'wipe']
 
@@ -61,6 +79,23 @@ export class Case {
   /** A delete without a context that read, with a quorum, what it deletes. */
   isQuorumDelete(write: WriteRecord): boolean {
     return this.isQuorumWrite(write) && write.readReplies >= this.plan.params.r
+  }
+
+  /**
+   * True for a write all of whose copies may be with nodes that the others had given up by then, and whose ranges they had
+   * taken over: they are read without it until one of them is back (design §6, death). Not of one that was acknowledged later
+   * than that: a node that has been cut off for so long vouches for nothing.
+   */
+  isGivenUp({ acks, endMs }: WriteRecord, byMs: number): boolean {
+    const { reclaimAfterMs } = this.plan.settings
+    if (reclaimAfterMs === undefined || reclaimAfterMs === 0) return false
+    const given = this.plan.faults.filter(
+      fault =>
+        'forMs' in fault &&
+        Math.min(fault.atMs + fault.forMs, byMs) - fault.atMs >= reclaimAfterMs &&
+        endMs! <= fault.atMs + reclaimAfterMs
+    )
+    return new Set(given.flatMap(awayNodes)).size >= acks
   }
 
   isQuorumRead({ outcome, replies }: ReadRecord): boolean {

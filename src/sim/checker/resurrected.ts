@@ -41,7 +41,12 @@ function inTheEnd(run: Case, key: KeyCase): Breach[] {
     for (const value of new Set(values)) holders.set(value, [...(holders.get(value) ?? []), who])
   }
   for (const { via, values } of found.reads) note(values, `a read through ${via}`)
-  for (const { node, values } of found.replicas) note(values, `the replica of ${node}`)
+  // What has expired is shown to nobody, and lies there until the whole key is dead.
+  const lasts = (value: number) => {
+    const write = key.write(value)
+    return write === undefined || !run.clocks.mayBeExpired(write, run.endMs)
+  }
+  for (const { node, values } of found.replicas) note(values.filter(lasts), `the replica of ${node}`)
   const breaches: Breach[] = []
   for (const [value, who] of holders) {
     const by = replaced.get(value)

@@ -8,7 +8,8 @@ import { type Breach, type Rule, seconds, some } from './rule.ts'
  * `stale-read`. With R + W > N, a read of R answers that starts after a write was acknowledged by W shows it, or a
  * write that covers it and began before the read ended. Not judged once a fault other than a wipe may have destroyed data
  * (a power cut takes what was not synced, and the node answers without it until it has met the others: docs/operations.md);
- * after a wipe, see `false-absence`. Source: design §8.
+ * after a wipe, see `false-absence`. Excused for writes all of whose copies may be with nodes that had been given up by then.
+ * Source: design §6 (death), §8.
  */
 export const staleRead: Rule = {
   name: 'stale-read',
@@ -50,6 +51,7 @@ export function showingReplaced(run: Case, key: KeyCase, moving: boolean): Breac
     for (const [at, value] of values.entries()) {
       const by = replaced.get(value)
       if (by === undefined || by.sinceMs > startMs || run.isMoving(by.by.startMs, endMs!) !== moving) continue
+      if (run.isGivenUp(by.by, endMs!)) continue
       const seers = by.seers.filter(({ sinceMs }) => sinceMs <= startMs).map(({ seer }) => seer)
       if (key.isLateTry(key.write(value)!, dots[at], seers)) continue
       breaches.push({
@@ -74,7 +76,11 @@ function missed(run: Case, key: KeyCase, moving: boolean): Breach[] {
     if (moving && run.isDisturbed(read.endMs!)) continue
     const gone = key.unaccounted(new Set(read.values), read.endMs!)
     const missing = firm.filter(
-      write => gone.has(write.id) && write.endMs! <= read.startMs && run.isMoving(write.startMs, read.endMs!) === moving
+      write =>
+        gone.has(write.id) &&
+        write.endMs! <= read.startMs &&
+        run.isMoving(write.startMs, read.endMs!) === moving &&
+        !run.isGivenUp(write, read.endMs!)
     )
     for (const write of key.heads(new Set(missing.map(({ id }) => id)))) breaches.push(breach(key, read, write))
   }
@@ -102,7 +108,11 @@ export const falseAbsence: Rule = {
         const before = key.writes.filter(write => write.startMs <= endMs!)
         if (before.some(({ value, expiresAtMs }) => value === undefined || expiresAtMs !== undefined)) continue
         const firm = before.filter(
-          write => run.isQuorumWrite(write) && write.endMs! <= startMs && !run.losses.excuse(write)
+          write =>
+            run.isQuorumWrite(write) &&
+            write.endMs! <= startMs &&
+            !run.losses.excuse(write) &&
+            !run.isGivenUp(write, endMs!)
         )
         const last = firm.at(-1)
         if (last !== undefined) breaches.push(breach(key, read, last))

@@ -26,6 +26,8 @@ export interface SceneWish {
   links?: 'clean' | 'lossy'
   /** Nodes are far apart: what takes two messages there and back takes long enough for others to see. By default in some runs. */
   isWan?: boolean
+  /** What nodes owned that are down for long is taken over; by default nothing is while a run lasts. */
+  reclaims?: boolean
   /** At least so long are clients at work. */
   leastMs?: number
 }
@@ -120,6 +122,7 @@ function drawSettings(random: SimRandom, wish: SceneWish): Scene['settings'] {
     reapAfterMs: drawReaping(random.fork('reaping')),
     // Now and then nearly every read goes to the disk.
     cacheBytes: random.chance(0.25) ? random.pick([1, 256, 4096]) : DEFAULT_SETTINGS.cacheBytes,
+    ...(wish.reclaims && { reclaimAfterMs: random.fork('reclaiming').between(12, 40) * 500 }),
     ...drawUpkeep(random.fork('upkeep'))
   }
 }

@@ -9,6 +9,7 @@
  *   +  2 × leaseMs                   one that was left behind ends, one is taken anew
  *   +  3 × antiEntropyIntervalMs     one round may be cut, one is missed, one mends
  *   +  3 × reapAfterMs               every member has seen a key dead for so long, the last of the list for twice as long
+ *   +      reclaimAfterMs            where that is for the run: one that was about to be taken for dead has returned, or not
  *   + 10 s for every joiner and      movements that change one preference list wait for each other
  *     every leaver
  */
@@ -25,7 +26,8 @@ export function settleLimitMs({ settings, nodes, faults }: Pick<Plan, 'settings'
     2 * all.requestTimeoutMs +
     2 * all.leaseMs +
     3 * all.antiEntropyIntervalMs +
-    3 * all.reapAfterMs
+    3 * all.reapAfterMs +
+    (settings.reclaimAfterMs ?? 0)
   const leavers = faults.filter(({ kind }) => kind === 'leave').length
   return FIXED_MS + scaledMs + (nodes.length - 1 + leavers) * JOIN_MS
 }

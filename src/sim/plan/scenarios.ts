@@ -1,7 +1,5 @@
 /**
  * Runs aimed at one hard corner each, with drawn details, beside the swarm that mixes everything.
- *
- * To come, with what they test: reclaiming a dead node's ranges.
  */
 
 import { SimRandom } from '../world/random.ts'
@@ -97,6 +95,33 @@ export const SCENARIOS: readonly Scenario[] = [
           const struck = random.chance(0.5) ? name : undefined
           draw.add(kind, { atMs: atMs + random.between(0, 3000), forMs: logBetween(random, 500, 10_000), node: struck })
         }
+      }
+    })
+  ),
+
+  scripted(
+    'death',
+    'nodes are down, hang or are cut off for so long that the others take over what they owned',
+    random => ({
+      scene: { size: [3, 9], joins: random.chance(0.2) ? [1, 1] : [0, 0], reclaims: true, leastMs: 70_000 },
+      workload: { spread: random.chance(0.5) },
+      faults(draw, { nodes, startMs, settings }) {
+        const most = Math.max(1, Math.floor((nodes.length - 1) / 2))
+        const struck = random.shuffle(nodes.filter(({ joinAtMs }) => joinAtMs === 0)).slice(0, random.between(1, most))
+        const together = random.chance(0.4) ? startMs + random.between(1000, 8000) : undefined
+        for (const { name } of struck) {
+          const kind = random.weighted([
+            ['crash', 5],
+            ['pause', 2],
+            ['partition', 3],
+            ['swizzle', 1],
+            ['power-cut', 1]
+          ] as const)
+          const atMs = together ?? startMs + random.between(1000, 15_000)
+          // Some are back before anybody has given them up, most are not.
+          draw.add(kind, { atMs, forMs: logBetween(random, 15_000, 2 * settings.reclaimAfterMs! + 60_000), node: name })
+        }
+        if (random.chance(0.4)) scatter(draw, ['one-way', 'reset', 'restart', 'bad-links', 'pause'], 1, 3)
       }
     })
   ),

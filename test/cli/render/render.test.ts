@@ -5,6 +5,7 @@ import type { MemberInfo, RingInfo } from '../../../src/cli/parts.ts'
 import { memberLines, ringLines, statLines } from '../../../src/cli/render/cluster.ts'
 import { deleteOutcome, putOutcome } from '../../../src/cli/render/outcome.ts'
 import { siblingLines } from '../../../src/cli/render/siblings.ts'
+import { statusLines } from '../../../src/cli/render/status.ts'
 import { makeStyle, plain, styleOf } from '../../../src/cli/render/style.ts'
 import { table } from '../../../src/cli/render/table.ts'
 import { byteCount, displayWidth, duration, fit, wrap } from '../../../src/cli/render/text.ts'
@@ -206,6 +207,25 @@ test('colours only on a terminal that wants them', () => {
   assert.is(styleOf({ isTTY: true }, { NO_COLOR: '1' }).color, false)
   assert.is(styleOf({ isTTY: true }, { TERM: 'dumb' }).color, false)
   assert.is(styleOf({}, {}).color, false)
+})
+
+test('the status of the cluster: whole, or which ranges are short of how many copies', () => {
+  const whole = { ranges: 16, copies: 3, whole: 16, short: [], crowded: [], silent: [] }
+  assert.equal(statusLines(whole, plain), ['all 16 ranges have 3 synced copies'])
+  const short = [...Array.from({ length: 14 }, (_, range) => ({ range, synced: 2 })), { range: 14, synced: 0 }]
+  assert.equal(
+    statusLines(
+      { ...whole, whole: 1, short, crowded: [3], silent: ['12D3KooWJ7PKLxm5yRSXcd9NNHbU7QPjQAebG4UPgCKZqLqtVHCm'] },
+      plain
+    ),
+    [
+      '15 of 16 ranges have fewer than 3 synced copies',
+      '  with 0: 14',
+      '  with 2: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more',
+      'not answering: …qLqtVHCm',
+      '1 range in fewer zones than there could be'
+    ]
+  )
 })
 
 test('the status line stays below what is printed, and only on a terminal', () => {

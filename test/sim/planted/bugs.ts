@@ -3,6 +3,7 @@
  * it (`planting.ts`): the simulator must catch every one of them.
  */
 import type { Bug } from './bug.ts'
+import { DEATH_BUGS } from './death-bugs.ts'
 import { DISK_BUGS } from './disk-bugs.ts'
 import { FOUND_BUGS } from './found-bugs.ts'
 import { HINT_BUGS } from './hint-bugs.ts'
@@ -18,5 +19,6 @@ export const BUGS: readonly Bug[] = [
   ...HINT_BUGS,
   ...REAPING_BUGS,
   ...RING_BUGS,
+  ...DEATH_BUGS,
   ...FOUND_BUGS
 ]

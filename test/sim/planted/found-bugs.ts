@@ -41,7 +41,7 @@ export const FOUND_BUGS: readonly Bug[] = [
     name: 'plan-outlives-its-ring',
     isLost: true,
     what: 'a grant is signed though another owner’s flip has changed what it does: a member enters a list unprepared',
-    file: 'src/repair/handover.ts',
+    file: 'src/repair/movement.ts',
     find: 'const planned = () => this.#unchanged(flips, effects)',
     replace: 'const planned = () => true',
     scenarios: ['join']
@@ -50,7 +50,7 @@ export const FOUND_BUGS: readonly Bug[] = [
     name: 'grants-told-to-few',
     isLost: true,
     what: 'only members of changed lists hear of a grant at once: others go on reading by lists that have moved on',
-    file: 'src/repair/handover.ts',
+    file: 'src/repair/movement.ts',
     find: 'others.length <= TELL_ALL',
     replace: 'others.length < 0',
     scenarios: ['swarm', 'join', 'calm']

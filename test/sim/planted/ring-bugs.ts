@@ -4,6 +4,7 @@ import type { Bug } from './bug.ts'
 export const RING_BUGS: readonly Bug[] = [
   {
     name: 'empty-copy-counts-as-synced',
+    isLost: true,
     what: 'takes a copy that has lost what it held for complete, whether it has met the others or not',
     seenIn: 'Riak before 1.0: ownership before the data',
     file: 'src/repair/copy-keeper.ts',
@@ -15,7 +16,7 @@ export const RING_BUGS: readonly Bug[] = [
     name: 'claim-before-copy',
     what: 'gives a range away before the new members have copied it',
     seenIn: 'Riak before 1.0: ownership before the data',
-    file: 'src/repair/handover.ts',
+    file: 'src/repair/movement.ts',
     find: '(await Promise.all(preparations.map(preparation => this.#attempt(preparation, step, planned)))).every(Boolean)',
     replace: 'preparations.every(({ member }) => this.#canCopy(member))',
     scenarios: ['join', 'swarm']

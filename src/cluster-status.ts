@@ -1,0 +1,67 @@
+/**
+ * Whether every range has its N synced copies, asked of all who should have them; and whether they are in as many zones as
+ * they could be (the document of `coterie status`).
+ */
+import { expectAnswer, type Peers } from './coordinator/peers.ts'
+import type { CopyStatus } from './messages.ts'
+import type { Topology } from './topology.ts'
+import type { Zones } from './zones.ts'
+
+const COPIES_TIMEOUT_MS = 2000
+
+export interface ClusterStatus {
+  ranges: number
+  /** N: how many copies each range is to have. */
+  copies: number
+  /** Ranges with N synced copies. */
+  whole: number
+  /** The others, with how many they have. */
+  short: { range: number; synced: number }[]
+  /** Ranges whose lists span fewer zones than min(N, zones of owners). */
+  crowded: number[]
+  /** List members that did not answer. */
+  silent: string[]
+}
+
+export interface StatusParts {
+  peers: Peers
+  topology: Topology
+  zones: Zones
+}
+
+export async function clusterStatus({ peers, topology, zones }: StatusParts): Promise<ClusterStatus> {
+  const { view, params } = topology
+  const silent: string[] = []
+  const statuses = new Map<string, CopyStatus>()
+  await Promise.all(
+    view.owners().map(async member => {
+      const ranges = [...view.rangesHeldBy(member)]
+      if (ranges.length === 0) return
+      try {
+        const answer = await peers.call(member, { type: 'copies', ranges }, { timeoutMs: COPIES_TIMEOUT_MS })
+        for (const { range, status } of expectAnswer(answer, 'copies').copies)
+          statuses.set(`${member} ${range}`, status)
+      } catch {
+        // Not answering is the finding, not a failure of this question.
+        silent.push(member)
+      }
+    })
+  )
+  const zoneCount = new Set(view.owners().map(owner => zones.of(owner))).size
+  const status: ClusterStatus = {
+    ranges: params.q,
+    copies: params.n,
+    whole: 0,
+    short: [],
+    crowded: [],
+    silent: silent.sort()
+  }
+  for (let range = 0; range < params.q; range++) {
+    const list = view.preferenceList(range)
+    const synced = list.filter(member => statuses.get(`${member} ${range}`) === 'synced').length
+    if (synced >= params.n) status.whole++
+    else status.short.push({ range, synced })
+    if (new Set(list.map(member => zones.of(member))).size < Math.min(params.n, zoneCount)) status.crowded.push(range)
+  }
+  return status
+}

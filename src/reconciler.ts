@@ -1,0 +1,142 @@
+/**
+ * What a node does with its copies and ranges when nobody asks: builds the parts of `repair/` on one another, and has each
+ * look at its affairs in turn, every `reconcileIntervalMs` and whenever the ring has changed. Each repeats itself until there
+ * is nothing to do, so a crash or a lost message costs time only.
+ */
+import type { Background } from './background.ts'
+import type { Claim } from './claim.ts'
+import type { NodeSettings } from './config.ts'
+import type { Peers } from './coordinator/peers.ts'
+import { Majority } from './majority.ts'
+import type { Membership } from './membership/membership.ts'
+import type { Ports } from './ports.ts'
+import { AntiEntropy } from './repair/anti-entropy.ts'
+import { CopyKeeper } from './repair/copy-keeper.ts'
+import { Handover } from './repair/handover.ts'
+import { HintDelivery } from './repair/hint-delivery.ts'
+import { Leaver, type LeaverInit } from './repair/leaver.ts'
+import { Mirrors } from './repair/mirrors.ts'
+import { Movement } from './repair/movement.ts'
+import { PreparedCopies } from './repair/prepared-copies.ts'
+import { Reaper } from './repair/reaper.ts'
+import { Reclaimer } from './repair/reclaimer.ts'
+import { Thief } from './repair/thief.ts'
+import type { Transfers } from './repair/transfers.ts'
+import type { CopyTable } from './replica/copy-table.ts'
+import type { Replicas } from './replica/replicas.ts'
+import type { StandIns } from './replica/stand-ins.ts'
+import { flipEffects } from './ring/flips.ts'
+import type { Shareholders } from './shareholders.ts'
+import type { RangeStore } from './storage/range-store.ts'
+import type { Topology } from './topology.ts'
+
+/** Of the time for which a copy that is on its way is kept up: how long the lists of a dead member wait for copies that are syncing. */
+const PATIENCE_SHARE = 1 / 3
+/** Gossip rounds without a new member after which a joiner works out its share. */
+const SETTLE_ROUNDS = 2
+
+export interface ReconcilerParts extends Ports {
+  background: Background
+  peers: Peers
+  topology: Topology
+  membership: Membership
+  shareholders: Shareholders
+  replicas: Replicas
+  store: RangeStore
+  copies: CopyTable
+  standIns: StandIns
+  transfers: Transfers
+}
+
+export class Reconciler {
+  readonly majority: Majority
+  readonly mirrors: Mirrors
+  readonly prepared: PreparedCopies
+  readonly keeper: CopyKeeper
+  readonly handover: Handover
+  readonly thief: Thief
+  readonly reclaimer: Reclaimer
+  readonly leaver: Leaver
+  readonly antiEntropy: AntiEntropy
+  readonly hints: HintDelivery
+  readonly reaper: Reaper
+  readonly #parts: ReconcilerParts
+  /** Claims that have lost against others of their epoch, and have been seen to. */
+  readonly #settled = new Set<string>()
+
+  constructor(parts: ReconcilerParts, init: { settings: NodeSettings; leaver: LeaverInit }) {
+    const { topology, membership, shareholders, replicas } = parts
+    const { leaseMs, reclaimAfterMs, ...settings } = init.settings
+    this.#parts = parts
+    this.majority = new Majority(parts, { reclaimAfterMs })
+    this.mirrors = new Mirrors(parts, { leaseMs })
+    replicas.mirror = (range, key, state, except) => this.mirrors.send(range, key, state, except)
+    this.prepared = new PreparedCopies(parts, { leaseMs })
+    this.keeper = new CopyKeeper({ ...parts, prepared: this.prepared })
+    const members = () => membership.members().map(({ peerId }) => peerId)
+    const movement = new Movement({ ...parts, members }, { leaseMs })
+    this.handover = new Handover(
+      {
+        ...parts,
+        movement,
+        mayGive: () => this.majority.isCurrent,
+        mayOwn: peerId => shareholders.mayOwn(peerId)
+      },
+      { leaseMs }
+    )
+    this.thief = new Thief(
+      { ...parts, shareholders: () => shareholders.plan() },
+      { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }
+    )
+    this.reclaimer = new Reclaimer(
+      {
+        ...parts,
+        movement,
+        majority: this.majority,
+        verdict: peerId => shareholders.verdict(peerId),
+        survivors: () => shareholders.plan().filter(({ capacity }) => capacity > 0)
+      },
+      { self: membership.self, reclaimAfterMs, patienceMs: leaseMs * PATIENCE_SHARE, turnMs: leaseMs }
+    )
+    this.leaver = new Leaver(parts, init.leaver)
+    this.antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
+    this.hints = new HintDelivery(parts)
+    this.reaper = new Reaper(parts, { waitMs: settings.reapAfterMs })
+    topology.onCollision(rival => this.#collided(rival))
+  }
+
+  tick(): void {
+    const { store, copies } = this.#parts
+    const filed = store.ranges().filter(range => store.stats(range).fileBytes > 0)
+    copies.noteFiles(filed, range => store.fileLasts(range))
+    this.mirrors.tick()
+    this.prepared.tick()
+    this.keeper.tick()
+    this.handover.tick()
+    this.thief.tick()
+    this.reclaimer.tick()
+    this.antiEntropy.tick()
+    this.hints.tick()
+    this.reaper.tick()
+    this.leaver.tick()
+  }
+
+  peerReturned(peerId: string): void {
+    this.antiEntropy.peerReturned(peerId)
+    this.hints.peerReturned(peerId)
+  }
+
+  /**
+   * Two took a range at once, and writes went by the lists of either: who is on a list of the winner's and would not be on the
+   * other's may lack what was acknowledged there, and is no vote before it has been compared (design §6). `rival` has lost.
+   */
+  #collided({ range, epoch, owner }: Claim): void {
+    const { topology, membership, replicas } = this.#parts
+    const name = `${range} ${epoch} ${owner}`
+    if (this.#settled.has(name)) return
+    this.#settled.add(name)
+    for (const { range: list, leaving } of flipEffects(topology.view, [{ range, to: owner }]))
+      if (leaving.includes(membership.self) && replicas.status(list) === 'synced')
+        replicas.doubt(list, 'another node took a range of its list at the same time')
+  }
+}

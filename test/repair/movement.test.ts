@@ -1,0 +1,98 @@
+/** Moving what dead members owned: whom new members copy from, and what happens where too few are left. */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Background } from '../../src/background.ts'
+import type { Peers } from '../../src/coordinator/peers.ts'
+import { CoterieError } from '../../src/errors.ts'
+import type { Answer, CopyStatus, Request } from '../../src/messages.ts'
+import { Movement } from '../../src/repair/movement.ts'
+import { silentLog } from '../../src/runtime.ts'
+import { Topology } from '../../src/topology.ts'
+import { FakeFiles } from '../support/fake-files.ts'
+import { fakeSigner } from '../support/fake-signer.ts'
+import { virtualTime } from '../support/virtual-time.ts'
+
+const test = suite('movement')
+
+/** Node A of a ring, a letter a range, N = 3 and W = 2; it acts for the dead. */
+async function world(ring: string, dead: string) {
+  const { world, clock, timers } = virtualTime()
+  const files = new FakeFiles()
+  await files.makeDir('d')
+  const topology = new Topology(
+    { files, signer: fakeSigner('A'), log: silentLog },
+    { dir: 'd', params: { clusterId: 'c'.repeat(32), name: 't', q: ring.length, n: 3, r: 2, w: 2 }, zoneOf: () => '' }
+  )
+  await topology.open()
+  await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
+  const it = {
+    statusOf: (_member: string, _range: number): CopyStatus => 'synced',
+    pulls: [] as { member: string; ranges: number[]; sources: string[] }[]
+  }
+  const isReachable = (peerId: string) => !dead.includes(peerId)
+  const answer = (to: string, request: Request): Answer => {
+    if (request.type === 'copies') {
+      return { type: 'copies', copies: request.ranges.map(range => ({ range, status: it.statusOf(to, range) })) }
+    }
+    if (request.type !== 'pull') return { type: 'ok' }
+    it.pulls.push({ member: to, ranges: request.ranges, sources: request.sources })
+    return { type: 'pulled', synced: request.ranges, keysDone: 0, keysTotal: 0 }
+  }
+  const peers = {
+    self: 'A',
+    isReachable,
+    byHealth: (peerIds: readonly string[]) => [...peerIds],
+    call: async (to: string, request: Request) => {
+      if (!isReachable(to)) throw new CoterieError('unreachable', to)
+      return answer(to, request)
+    }
+  } as unknown as Peers
+  const background = new Background({ log: silentLog, timers })
+  const members = () => [...new Set(ring)]
+  const parts = { clock, timers, log: silentLog, background, peers, topology, members }
+  const movement = new Movement(parts, { leaseMs: 30_000 })
+  const take = (range: number, to: string, patient: boolean) =>
+    world.run(() =>
+      movement.run({
+        asked: [{ range, to }],
+        isWanted: () => true,
+        sign: (flips, stillPlanned) => topology.reclaim(flips, owner => dead.includes(owner), stillPlanned),
+        bereft: { patient, isDead: owner => dead.includes(owner) }
+      })
+    )
+  return Object.assign(it, { topology, take })
+}
+
+test('new members of a dead one’s lists copy from N − W + 1 synced members that are left', async () => {
+  const it = await world('ABCDABCD', 'D')
+  const { outcome, claims } = await it.take(3, 'C', true)
+  assert.is(outcome, 'moved')
+  assert.is(claims[0]!.owner, 'C')
+  assert.ok(it.pulls.length > 0)
+  for (const { member, sources } of it.pulls) {
+    assert.is(sources.length, 2)
+    assert.not.ok(sources.includes('D') || sources.includes(member))
+  }
+})
+
+test('a list with a syncing member is waited for as long as there is patience; then one synced copy is enough', async () => {
+  const it = await world('ABCDABCD', 'D')
+  it.statusOf = member => (member === 'B' ? 'syncing' : 'synced')
+  assert.is((await it.take(3, 'C', true)).outcome, 'held')
+  assert.is(it.topology.claim(3)?.owner, 'D')
+  const { outcome } = await it.take(3, 'C', false)
+  assert.is(outcome, 'moved')
+  assert.is(it.topology.claim(3)?.owner, 'C')
+})
+
+test('where one of three is left, new members begin empty at once; where nobody in sync is, nothing moves', async () => {
+  const it = await world('ABCDEABCDE', 'DE')
+  // Of the list C D E one is left, and of those before and after it two. Some go on with E, which is dead, for a while.
+  assert.is((await it.take(3, 'B', true)).outcome, 'moved')
+  const lost = await world('ABCDEABCDE', 'DE')
+  lost.statusOf = () => 'syncing'
+  assert.is((await lost.take(3, 'B', false)).outcome, 'held')
+  assert.is(lost.topology.claim(3)?.owner, 'D')
+})
+
+test.run()
