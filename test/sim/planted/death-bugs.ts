@@ -13,6 +13,7 @@ export const DEATH_BUGS: readonly Bug[] = [
   },
   {
     name: 'cut-off-node-trusts-its-view',
+    isLost: true,
     what: 'goes by its own view of the ring though it has been cut off for as long as makes it dead to the others',
     file: 'src/majority.ts',
     find: 'return nowMs < this.#currentUntilMs',
