@@ -32,6 +32,13 @@ export class Shareholders {
       .map(({ peerId }) => peerId)
   }
 
+  /** True when all others that there are, and they are known, leave as well. */
+  isDeserted(owners: readonly string[]): boolean {
+    const others = this.#membership.members().filter(({ self, record }) => !self && record.status !== 'left')
+    const isKnown = (owner: string) => this.#membership.member(owner) !== undefined || this.#membership.isRemoved(owner)
+    return others.length > 0 && others.every(({ record }) => record.status === 'leaving') && owners.every(isKnown)
+  }
+
   /** For the planner: those that may own ranges, and those that leave, with a capacity of 0. */
   plan(): PlanMember[] {
     return this.#membership

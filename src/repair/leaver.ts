@@ -106,9 +106,12 @@ export class Leaver {
   }
 
   tick(): void {
-    const { background, topology, membership, shareholders } = this.#parts
+    const { background, topology, shareholders } = this.#parts
     if (this.#status !== 'leaving' || this.#ending || !topology.complete) return
-    if (shareholders.staying().every(peerId => peerId === membership.self)) background.run('staying', this.#stay())
+    if (shareholders.isDeserted(topology.view.owners())) {
+      background.run('staying', this.#stay())
+      return
+    }
     if (!this.#isEmpty) return
     this.#ending = true
     const end = this.#end().finally(() => {

@@ -81,6 +81,15 @@ test('a node that is restarted on its way out goes on; one that has left may com
   await mustReadAll(back)
 })
 
+test('where all are told to leave at once, they stay', async () => {
+  const nodes = await filled(2)
+  await Promise.all(nodes.map(({ core }) => core.leave(true)))
+  await until('both know, and stay', () =>
+    nodes.every(({ core }) => nodes.every(({ peerId }) => core.membership.member(peerId)?.record.status === 'up'))
+  )
+  await mustReadAll(nodes[0])
+})
+
 test('one that has left takes nothing any more', async () => {
   const [n0, , , n3] = await filled(4)
   await leaves(n3)
