@@ -95,6 +95,8 @@ export class Handover {
   /** One set of flips that go together; false when nothing could be given away now. */
   async #round(): Promise<boolean> {
     const { topology, peers, movement, log } = this.#parts
+    // Nor would the next round: it is for the next look to find that this node may give again.
+    if (!this.#parts.mayGive()) return false
     const asked: Flip[] = [...this.#asks]
       .filter(([range]) => topology.claim(range)?.owner === peers.self)
       .map(([range, { to }]) => ({ range, to }))

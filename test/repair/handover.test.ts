@@ -282,4 +282,18 @@ alone(
   }
 )
 
+alone('an owner that may not know who owns what by now gives nothing, and rests until it does', async () => {
+  const it = await ownerOf('AABBFCCC', { members: ['G'] })
+  it.mayGive = false
+  await it.world.run(async () => {
+    assert.is(it.ask('G', 0), 'pending')
+    assert.ok(await it.rest())
+    assert.is(it.topology.claim(0)?.owner, 'A')
+    it.mayGive = true
+    it.handover.tick()
+    assert.ok(await it.rest())
+  })
+  assert.is(it.topology.claim(0)?.owner, 'G')
+})
+
 alone.run()

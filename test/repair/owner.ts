@@ -41,7 +41,7 @@ export async function ownerOf(ring: string, options: OwnerOptions = {}) {
   await topology.open()
   await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
   const calls: { to: string; request: Request }[] = []
-  const it = { before: (_to: string, _request: Request): Answer | undefined => undefined }
+  const it = { mayGive: true, before: (_to: string, _request: Request): Answer | undefined => undefined }
   const isReachable = (peerId: string) => !options.unreachable?.includes(peerId)
   const peers = {
     self: 'A',
@@ -58,7 +58,10 @@ export async function ownerOf(ring: string, options: OwnerOptions = {}) {
   const members = [...new Set([...ring]), ...(options.members ?? [])]
   const parts = { clock, timers, log: silentLog, background, peers, topology, members: () => members }
   const movement = new Movement(parts, { leaseMs: 30_000 })
-  const handover = new Handover({ ...parts, movement, mayOwn: () => true, mayGive: () => true }, { leaseMs: 30_000 })
+  const handover = new Handover(
+    { ...parts, movement, mayOwn: () => true, mayGive: () => it.mayGive },
+    { leaseMs: 30_000 }
+  )
   /** Until nothing is under way any more. */
   const rest = () => world.until(() => Object.keys(background.list()).length === 0, 60_000, ROUND_TRIP_MS)
   const ask = (thief: string, range: number) => {
