@@ -10,6 +10,7 @@ import type { Clock, Log } from '../ports.ts'
 import type { Flip } from '../ring/ring-view.ts'
 import type { Topology } from '../topology.ts'
 import type { Movement } from './movement.ts'
+import { UnsafeFlips } from './unsafe-flips.ts'
 
 interface Ask {
   to: string
@@ -33,13 +34,14 @@ export class Handover {
   readonly #parts: HandoverParts
   readonly #leaseMs: number
   readonly #asks = new Map<number, Ask>()
-  #unsafe = { version: -1, flips: new Set<string>() }
+  readonly #unsafe: UnsafeFlips
   #running = false
   #granted = 0
 
   constructor(parts: HandoverParts, init: { leaseMs: number }) {
     this.#parts = parts
     this.#leaseMs = init.leaseMs
+    this.#unsafe = new UnsafeFlips(parts.topology)
   }
 
   get granted(): number {
@@ -64,7 +66,7 @@ export class Handover {
         claim?.owner !== peers.self ||
         this.#asks.has(range) ||
         !this.#parts.mayOwn(thief) ||
-        this.#isUnsafe(range, thief)
+        this.#unsafe.has({ range, to: thief })
       )
         answer.refused.push(range)
       else {
@@ -123,16 +125,10 @@ export class Handover {
    * their thieves are told, and take others, until the ring is another one.
    */
   #refuse(flips: Flip[]): void {
-    const { version } = this.#parts.topology
-    if (this.#unsafe.version !== version) this.#unsafe = { version, flips: new Set() }
-    for (const { range, to } of flips) {
+    for (const flip of flips) {
       // Several thieves may want one range: what one of them was told must not make room for the next to be told afresh.
-      this.#unsafe.flips.add(`${range} ${to}`)
-      this.#asks.delete(range)
+      this.#unsafe.add(flip)
+      this.#asks.delete(flip.range)
     }
-  }
-
-  #isUnsafe(range: number, thief: string): boolean {
-    return this.#unsafe.version === this.#parts.topology.version && this.#unsafe.flips.has(`${range} ${thief}`)
   }
 }

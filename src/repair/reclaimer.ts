@@ -11,6 +11,7 @@ import { planReclaims } from '../ring/reclaim-planner.ts'
 import type { Flip } from '../ring/ring-view.ts'
 import type { Topology } from '../topology.ts'
 import type { Movement } from './movement.ts'
+import { UnsafeFlips } from './unsafe-flips.ts'
 
 /** A look that comes so late means that this process stood still: what it has not heard meanwhile proves nothing. */
 const PAUSE_MS = 5000
@@ -47,14 +48,14 @@ export class Reclaimer {
   #lookedMs = Number.NEGATIVE_INFINITY
   /** Who is dead, and since when it is these. */
   #since = { dead: '', ms: 0 }
-  /** What would change two members of a list at once, by itself, on the ring of this version. */
-  #unsafe = { version: -1, flips: new Set<string>() }
+  readonly #unsafe: UnsafeFlips
   #running = false
   #reclaimed = 0
 
   constructor(parts: ReclaimerParts, init: ReclaimerInit) {
     this.#parts = parts
     this.#init = init
+    this.#unsafe = new UnsafeFlips(parts.topology)
   }
 
   /** Ranges taken over by this node's word. */
@@ -114,11 +115,10 @@ export class Reclaimer {
   #plan(dead: ReadonlySet<string>): Flip[] {
     const { topology, survivors, verdict } = this.#parts
     const { self } = this.#init
-    if (this.#unsafe.version !== topology.version) this.#unsafe = { version: topology.version, flips: new Set() }
     const owners = Array.from({ length: topology.params.q }, (_, range) => topology.claim(range)?.owner)
     const living = survivors().filter(({ peerId }) => peerId === self || verdict(peerId) !== 'down')
     const isDead = (owner: string) => dead.has(owner)
-    const mayTake = (range: number, peerId: string) => !this.#unsafe.flips.has(`${range} ${peerId}`)
+    const mayTake = (range: number, peerId: string) => !this.#unsafe.has({ range, to: peerId })
     return planReclaims(owners, living, isDead, topology.params.n, mayTake)
   }
 
@@ -137,7 +137,7 @@ export class Reclaimer {
           () => stillPlanned() && majority.isHeard && this.#areStillDead(dead)
         )
     })
-    if (outcome === 'unsafe') for (const { range, to } of asked) this.#unsafe.flips.add(`${range} ${to}`)
+    if (outcome === 'unsafe') for (const flip of asked) this.#unsafe.add(flip)
     if (claims.length === 0) return
     this.#reclaimed += claims.length
     log.warn('took over ranges of members that are dead', { ranges: claims.length, from: [...dead].join() })

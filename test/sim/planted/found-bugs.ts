@@ -32,9 +32,9 @@ export const FOUND_BUGS: readonly Bug[] = [
     name: 'unsafe-flips-forgotten',
     isLost: true,
     what: 'an owner remembers only the last refusal: two thieves of one range make it plan the same unsafe flips for ever',
-    file: 'src/repair/handover.ts',
-    find: 'if (this.#unsafe.version !== version) this.#unsafe',
-    replace: 'this.#unsafe',
+    file: 'src/repair/unsafe-flips.ts',
+    find: 'if (this.#version !== this.#topology.version) this.#flips.clear()',
+    replace: 'this.#flips.clear()',
     scenarios: ['swarm', 'join']
   },
   {
