@@ -2,8 +2,8 @@
  * Whether every range has its N synced copies, asked of all who should have them; and whether they are in as many zones as
  * they could be (the document of `coterie status`).
  */
-import { expectAnswer, type Peers } from './coordinator/peers.ts'
-import type { CopyStatus } from './messages.ts'
+import { CopyStatuses } from './coordinator/copy-statuses.ts'
+import type { Peers } from './coordinator/peers.ts'
 import type { Topology } from './topology.ts'
 import type { Zones } from './zones.ts'
 
@@ -32,21 +32,12 @@ export interface StatusParts {
 export async function clusterStatus({ peers, topology, zones }: StatusParts): Promise<ClusterStatus> {
   const { view, params } = topology
   const silent: string[] = []
-  const statuses = new Map<string, CopyStatus>()
-  await Promise.all(
-    view.owners().map(async member => {
-      const ranges = [...view.rangesHeldBy(member)]
-      if (ranges.length === 0) return
-      try {
-        const answer = await peers.call(member, { type: 'copies', ranges }, { timeoutMs: COPIES_TIMEOUT_MS })
-        for (const { range, status } of expectAnswer(answer, 'copies').copies)
-          statuses.set(`${member} ${range}`, status)
-      } catch {
-        // Not answering is the finding, not a failure of this question.
-        silent.push(member)
-      }
-    })
-  )
+  const statuses = new CopyStatuses()
+  await statuses.ask(peers, new Map(view.owners().map(member => [member, view.rangesHeldBy(member)])), {
+    timeoutMs: COPIES_TIMEOUT_MS,
+    // Not answering is the finding, not a failure of this question.
+    onSilent: member => silent.push(member)
+  })
   const zoneCount = new Set(view.owners().map(owner => zones.of(owner))).size
   const status: ClusterStatus = {
     ranges: params.q,
@@ -58,7 +49,7 @@ export async function clusterStatus({ peers, topology, zones }: StatusParts): Pr
   }
   for (let range = 0; range < params.q; range++) {
     const list = view.preferenceList(range)
-    const synced = list.filter(member => statuses.get(`${member} ${range}`) === 'synced').length
+    const synced = list.filter(member => statuses.of(member, range) === 'synced').length
     if (synced >= params.n) status.whole++
     else status.short.push({ range, synced })
     if (new Set(list.map(member => zones.of(member))).size < Math.min(params.n, zoneCount)) status.crowded.push(range)

@@ -5,8 +5,8 @@
  */
 import type { Background } from '../background.ts'
 import type { Claim } from '../claim.ts'
+import { CopyStatuses } from '../coordinator/copy-statuses.ts'
 import { expectAnswer, type Peers } from '../coordinator/peers.ts'
-import type { CopyStatus } from '../messages.ts'
 import type { Clock, Log, Timers } from '../ports.ts'
 import { chooseFlips, type FlipEffect, flipEffects } from '../ring/flips.ts'
 import type { Flip, RingView } from '../ring/ring-view.ts'
@@ -28,9 +28,6 @@ interface Preparation {
   sources: string[]
   ranges: number[]
 }
-
-/** What each member said of each range that it was asked for: `member range` → status. */
-type Statuses = Map<string, CopyStatus>
 
 export interface MovementParts {
   clock: Clock
@@ -107,10 +104,10 @@ export class Movement {
   async #choose(
     view: RingView,
     { asked, bereft }: Move
-  ): Promise<{ flips: Flip[]; effects: FlipEffect[]; statuses: Statuses }> {
+  ): Promise<{ flips: Flip[]; effects: FlipEffect[]; statuses: CopyStatuses }> {
     const held = new Set<number>()
     const known = new Set<number>()
-    const statuses: Statuses = new Map()
+    const statuses = new CopyStatuses()
     for (;;) {
       const flips = chooseFlips(view, asked, held)
       const effects = flipEffects(view, flips)
@@ -123,38 +120,27 @@ export class Movement {
   }
 
   /** What the reachable members of these lists hold; one that does not say holds nothing. */
-  async #ask(effects: readonly FlipEffect[], statuses: Statuses): Promise<void> {
+  async #ask(effects: readonly FlipEffect[], statuses: CopyStatuses): Promise<void> {
     const byMember = new Map<string, number[]>()
     for (const { range, before } of effects) {
       for (const member of before) {
         if (this.#parts.peers.isReachable(member)) byMember.set(member, [...(byMember.get(member) ?? []), range])
       }
     }
-    await Promise.all(
-      [...byMember].map(async ([member, ranges]) => {
-        for (const range of ranges) statuses.set(`${member} ${range}`, 'none')
-        try {
-          const answer = await this.#parts.peers.call(
-            member,
-            { type: 'copies', ranges },
-            { timeoutMs: CALL_TIMEOUT_MS }
-          )
-          for (const { range, status } of expectAnswer(answer, 'copies').copies)
-            statuses.set(`${member} ${range}`, status)
-        } catch (error) {
-          this.#parts.log.debug('a list member did not say what it holds', { member, error: String(error) })
-        }
-      })
-    )
+    await statuses.ask(this.#parts.peers, byMember, {
+      timeoutMs: CALL_TIMEOUT_MS,
+      onSilent: (member, error) =>
+        this.#parts.log.debug('a list member did not say what it holds', { member, error: String(error) })
+    })
   }
 
   /**
    * A list that may not change now: a member to be is out of reach, or a reachable member is not in sync; of a list that has
    * lost members, as long as enough of it can be reached to wait for, and always where nobody that can be is in sync.
    */
-  #isHeld({ range, before, entering }: FlipEffect, statuses: Statuses, bereft: Move['bereft']): boolean {
+  #isHeld({ range, before, entering }: FlipEffect, statuses: CopyStatuses, bereft: Move['bereft']): boolean {
     if (entering.some(member => !this.#canCopy(member) && bereft?.isDead(member) !== true)) return true
-    const asked = before.flatMap(member => statuses.get(`${member} ${range}`) ?? [])
+    const asked = before.flatMap(member => statuses.of(member, range) ?? [])
     const synced = asked.filter(status => status === 'synced').length
     if (bereft === undefined) return synced < asked.length
     const needed = this.#needed(before)
@@ -168,7 +154,7 @@ export class Movement {
   }
 
   /** Undefined when a list has too few reachable members to copy from. */
-  #preparations(effects: FlipEffect[], statuses: Statuses, { bereft }: Move): Preparation[] | undefined {
+  #preparations(effects: FlipEffect[], statuses: CopyStatuses, { bereft }: Move): Preparation[] | undefined {
     const grouped = new Map<string, Preparation>()
     for (const effect of effects) {
       const sources = this.#sources(effect, statuses)
@@ -189,10 +175,10 @@ export class Movement {
    * The member that the new one replaces; where that is gone or none leaves, enough of the list to meet every write
    * acknowledged at the cluster's W: N − W + 1 of them (design §6, safety of movement 1).
    */
-  #sources({ range, before, leaving }: FlipEffect, statuses: Statuses): string[] | undefined {
+  #sources({ range, before, leaving }: FlipEffect, statuses: CopyStatuses): string[] | undefined {
     const { peers } = this.#parts
-    if (leaving.length === 1 && statuses.get(`${leaving[0]} ${range}`) === 'synced') return [leaving[0]]
-    const synced = peers.byHealth(before).filter(member => statuses.get(`${member} ${range}`) === 'synced')
+    if (leaving.length === 1 && statuses.of(leaving[0], range) === 'synced') return [leaving[0]]
+    const synced = peers.byHealth(before).filter(member => statuses.of(member, range) === 'synced')
     const needed = this.#needed(before)
     return synced.length < needed ? undefined : synced.slice(0, needed)
   }
