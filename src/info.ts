@@ -174,7 +174,7 @@ export class Info {
       hedges: coordinator.hedgeStats(),
       ...coordinator.stats(),
       inFlight: inFlight(),
-      ...(leaver.progress && { leaving: leaver.progress }),
+      leaving: leaver.progress,
       copies: copies.ranges().length,
       copiesSyncing: copies.withStatus('syncing').length,
       copiesFrozen: copies.withStatus('frozen').length,

@@ -8,7 +8,7 @@ import type { Clock } from './ports.ts'
 import type { Topology } from './topology.ts'
 
 /** Of the time after which a silent member is dead: how long a node trusts its view without hearing most of the others. */
-const TRUST_SHARE = 0.5
+export const TRUST_SHARE = 0.5
 
 export interface MajorityParts {
   clock: Clock

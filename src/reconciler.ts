@@ -7,7 +7,7 @@ import type { Background } from './background.ts'
 import type { Claim } from './claim.ts'
 import type { NodeSettings } from './config.ts'
 import type { Peers } from './coordinator/peers.ts'
-import { Majority } from './majority.ts'
+import { Majority, TRUST_SHARE } from './majority.ts'
 import type { Membership } from './membership/membership.ts'
 import type { Ports } from './ports.ts'
 import { AntiEntropy } from './repair/anti-entropy.ts'
@@ -96,7 +96,13 @@ export class Reconciler {
         verdict: peerId => shareholders.verdict(peerId),
         survivors: () => shareholders.plan().filter(({ capacity }) => capacity > 0)
       },
-      { self: membership.self, reclaimAfterMs, patienceMs: leaseMs * PATIENCE_SHARE, turnMs: leaseMs }
+      {
+        self: membership.self,
+        reclaimAfterMs,
+        trustMs: reclaimAfterMs * TRUST_SHARE,
+        patienceMs: leaseMs * PATIENCE_SHARE,
+        turnMs: leaseMs
+      }
     )
     this.leaver = new Leaver(parts, init.leaver)
     this.antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })

@@ -121,10 +121,10 @@ export class Topology {
    * and logged. Returns what changed.
    */
   async apply(claims: Claim[]): Promise<Claim[]> {
-    const rivals = claims.filter(claim => this.#isRival(claim) && this.#isSigned(claim))
+    const signed = claims.filter(claim => (this.#isNews(claim) || this.#isRival(claim)) && this.#isSigned(claim))
+    const rivals = signed.filter(claim => this.#isRival(claim))
     const held = new Map(rivals.map(({ range }) => [range, this.#map.claim(range)!]))
-    const news = claims.filter(claim => this.#isNews(claim) && this.#isSigned(claim))
-    const changed = this.#map.merge(news)
+    const changed = this.#map.merge(signed.filter(claim => this.#isNews(claim)))
     if (changed.length > 0) {
       this.#changed()
       const written = this.#file.write()

@@ -239,15 +239,15 @@ export class MemberTable {
   }
 
   /** Takes in heartbeats; returns the peers whose heart was heard to beat again. */
-  hear(pulses: Pulse[]): { peerId: string; isFirst: boolean }[] {
-    const heard: { peerId: string; isFirst: boolean }[] = []
+  hear(pulses: Pulse[]): string[] {
+    const heard: string[] = []
     for (const pulse of pulses) {
       const ours = this.#byPrefix.get(pulse.prefix)
       // A pulse of an incarnation whose record is not here says nothing about the record that is.
       if (!ours || ours.peerId === this.self || ours.incarnation !== pulse.incarnation) continue
       if (pulse.pulse <= ours.pulse) continue
-      heard.push({ peerId: ours.peerId, isFirst: ours.pulse === 0 })
       ours.pulse = pulse.pulse
+      heard.push(ours.peerId)
     }
     return heard
   }

@@ -307,11 +307,11 @@ export class Membership {
 
   #hear(pulses: Pulse[]): void {
     const nowMs = this.#ports.clock.monotonicMs()
-    for (const { peerId, isFirst } of this.#table.hear(pulses)) {
+    for (const peerId of this.#table.hear(pulses)) {
       if (this.#table.get(peerId)?.removal) continue
-      // The first rise after a long time may be as old: somebody remembers more of it than this node does.
+      // The first rise, or the first after a long time, may be old: somebody remembers more of it than this node does.
       const gapMs = nowMs - (this.#risenMs.get(peerId) ?? Number.NEGATIVE_INFINITY)
-      if (!isFirst && gapMs < OUTAGE_INTERVALS * this.#init.settings.gossipIntervalMs) this.#aliveMs.set(peerId, nowMs)
+      if (gapMs < OUTAGE_INTERVALS * this.#init.settings.gossipIntervalMs) this.#aliveMs.set(peerId, nowMs)
       this.#risenMs.set(peerId, nowMs)
       this.#detector.heard(peerId)
     }

@@ -1,6 +1,6 @@
 /**
  * Takes over what dead members owned (design §6, death). A member is dead when it has been down for `reclaimAfterMs` while
- * this node heard most of the others; when it was removed, half of that time ago, for it may be cut off and not know;
+ * this node heard most of the others; when it was removed, `trustMs` ago, for it may be cut off and not know;
  * or when it has left. One survivor acts for all, the first of those that are up, and the next when nothing comes of it; it
  * plans by what all know alike, has new members of lists copy first, and signs.
  */
@@ -34,6 +34,8 @@ export interface ReclaimerParts {
 export interface ReclaimerInit {
   self: string
   reclaimAfterMs: number
+  /** How long a member that was removed, and may be cut off, trusts its own view of the ring. */
+  trustMs: number
   /** How long members of a list are waited for that may be back or in sync soon, where too few are in sync to copy from. */
   patienceMs: number
   /** How long the first of the survivors has before the next one acts as well, and so on. */
@@ -82,7 +84,7 @@ export class Reclaimer {
   /** Owners, and those that may own, that are dead. Silence counts only while most of the others are heard. */
   #dead(): Set<string> {
     const { clock, topology, majority, verdict, survivors } = this.#parts
-    const { self, reclaimAfterMs } = this.#init
+    const { self, reclaimAfterMs, trustMs } = this.#init
     const nowMs = clock.monotonicMs()
     if (nowMs - this.#lookedMs > PAUSE_MS || !majority.isHeard) this.#downMs.clear()
     this.#lookedMs = nowMs
@@ -94,7 +96,7 @@ export class Reclaimer {
       else if (!this.#downMs.has(peerId)) this.#downMs.set(peerId, nowMs)
       const silentMs = nowMs - (this.#downMs.get(peerId) ?? nowMs)
       const isSilent = seen === 'down' && reclaimAfterMs > 0 && silentMs >= reclaimAfterMs
-      const isRemoved = seen === 'removed' && silentMs >= reclaimAfterMs / 2
+      const isRemoved = seen === 'removed' && silentMs >= trustMs
       if (seen === 'left' || isSilent || isRemoved) dead.add(peerId)
     }
     return dead

@@ -19,7 +19,7 @@ function sideOf(table: MemberTable): Side {
     receive(records) {
       for (const signed of records) table.apply(signed)
     },
-    hear: pulses => heard.push(...table.hear(pulses).map(({ peerId }) => peerId)),
+    hear: pulses => heard.push(...table.hear(pulses)),
     traffic: { sentBytes: 0, receivedBytes: 0 }
   }
 }

@@ -57,7 +57,7 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
       verdict: peerId => it.verdicts[peerId] ?? 'up',
       survivors: () => members.map(peerId => ({ peerId, capacity: 1, zone: '' }))
     },
-    { self, reclaimAfterMs, patienceMs: 5000, turnMs: AFTER_MS }
+    { self, reclaimAfterMs, trustMs: reclaimAfterMs / 2, patienceMs: 5000, turnMs: AFTER_MS }
   )
   const live = (ms: number) =>
     world.run(async () => {

@@ -4,8 +4,8 @@
  *
  * A log is rewritten when its dead bytes are at least `compactBytes` and half of it, which is also true of one whose
  * rewriting was cut short. So the files take at most twice the live bytes plus `compactBytes` a range, and while one is
- * rewritten, its live bytes more. One that goes on after a file of it has failed comes first. A hint is due when at least `hintBytes` and half of what it covers have been written
- * since.
+ * rewritten, its live bytes more. One that goes on after a file of it has failed comes first. A hint is due when at least
+ * `hintBytes` and half of what it covers have been written since.
  */
 import { isCoterieError } from '../../errors.ts'
 import type { Clock, FileIo, Log, Timer, Timers } from '../../ports.ts'
