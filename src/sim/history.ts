@@ -113,6 +113,18 @@ export interface Findings {
   ring: RingFindings
 }
 
+/** Of a run that broke before anybody looked. */
+export const NOTHING_FOUND: Findings = {
+  settledAfterMs: undefined,
+  unsettled: [],
+  orphans: [],
+  left: [],
+  keys: [],
+  nodes: [],
+  destroyed: [],
+  ring: { claims: [], handed: [] }
+}
+
 export interface RingFindings {
   /** Each owner that a range had at an epoch in the view of any node, in the order of their appearance. */
   claims: ClaimSeen[]

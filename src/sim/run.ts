@@ -9,7 +9,7 @@
 import { check } from './checker/check.ts'
 import { Cluster } from './cluster.ts'
 import { Faults } from './faults.ts'
-import { type Findings, History, type Violation } from './history.ts'
+import { type Findings, History, NOTHING_FOUND, type Violation } from './history.ts'
 import { Inspector } from './inspector.ts'
 import { keyName, type Plan } from './plan/plan.ts'
 import { drawPlan } from './plan/swarm.ts'
@@ -77,17 +77,6 @@ export async function runPlan(
     virtualMs: world.nowMs,
     realMs: realMs() - startMs
   }
-}
-
-const NOTHING_FOUND: Findings = {
-  settledAfterMs: undefined,
-  unsettled: [],
-  orphans: [],
-  left: [],
-  keys: [],
-  nodes: [],
-  destroyed: [],
-  ring: { claims: [], handed: [] }
 }
 
 class Run {

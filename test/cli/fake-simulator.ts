@@ -1,6 +1,6 @@
 /** A simulator that simulates nothing: for tests of what `coterie sim` does with runs. */
 import type { RunResult, SeedOptions, Simulator } from '../../src/cli/parts.ts'
-import { History, type Violation } from '../../src/sim/history.ts'
+import { History, NOTHING_FOUND, type Violation } from '../../src/sim/history.ts'
 import type { Plan } from '../../src/sim/plan/plan.ts'
 
 export const MINUTE_MS = 60_000
@@ -40,17 +40,7 @@ export class FakeSimulator implements Simulator {
   }
 
   #result(plan: Plan, violations: Violation[]): RunResult {
-    const ring = { claims: [], handed: [] }
-    const findings = {
-      settledAfterMs: 5,
-      unsettled: [],
-      orphans: [],
-      left: [],
-      keys: [],
-      nodes: [],
-      destroyed: [],
-      ring
-    }
+    const findings = { ...NOTHING_FOUND, settledAfterMs: 5 }
     const digest = `digest-of-${plan.seed}`
     return {
       plan,

@@ -6,6 +6,7 @@ import type { Call, Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { writeJson, writeLine } from '../io.ts'
 import type { Client, MemberInfo } from '../parts.ts'
+import { plural } from '../render/text.ts'
 import { statusLine } from '../status-line.ts'
 import { JSON_FLAG, TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 
@@ -52,7 +53,7 @@ async function untilLeft({ io }: Call, client: Client, peerId: string): Promise<
             `${peerId} stopped before it had left; start it again, and it goes on leaving`
           )
       } else {
-        const line = `leaving: ${counted(leaving.ranges, 'range')} to give away, ${counted(leaving.copies, 'copy', 'copies')} to prove, ${counted(leaving.hints, 'range')} kept for others`
+        const line = `leaving: ${plural(leaving.ranges, 'range')} to give away, ${plural(leaving.copies, 'copy', 'copies')} to prove, ${plural(leaving.hints, 'range')} kept for others`
         if (io.stderr.isTTY) status.show(line)
         else if (line !== told) status.print(line)
         told = line
@@ -63,8 +64,6 @@ async function untilLeft({ io }: Call, client: Client, peerId: string): Promise<
     status.show('')
   }
 }
-
-const counted = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`
 
 /** Undefined: the node is not there any more, and another has answered in its place. */
 async function progressOf(client: Client): Promise<Leaving | undefined> {

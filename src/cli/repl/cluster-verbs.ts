@@ -1,6 +1,6 @@
 /** The REPL's commands about the cluster and about itself. */
 
-import type { ClusterStatus, MemberInfo, RingInfo, TransferInfo, WhereInfo } from '../parts.ts'
+import type { ClusterStatus, InfoTopic, MemberInfo, RingInfo, TransferInfo, WhereInfo } from '../parts.ts'
 import { memberLines, ringLines, statLines, whereLines } from '../render/cluster.ts'
 import { statusLines } from '../render/status.ts'
 import { plural } from '../render/text.ts'
@@ -29,16 +29,23 @@ const where: Verb = {
   }
 }
 
-const members: Verb = {
-  name: 'members',
-  usage: '',
-  summary: 'list the nodes',
-  async run(sitting, words) {
-    expect(words, members, 0, 0)
-    const document = (await sitting.cluster.info('members')) as MemberInfo[]
-    await lines(sitting, memberLines(document, sitting.width(), sitting.style))
+/** Shows the document of that name as lines. */
+function shown<T>(name: InfoTopic, summary: string, draw: (document: T, sitting: Sitting) => string[]): Verb {
+  const verb: Verb = {
+    name,
+    usage: '',
+    summary,
+    async run(sitting, words) {
+      expect(words, verb, 0, 0)
+      await lines(sitting, draw((await sitting.cluster.info(name)) as T, sitting))
+    }
   }
+  return verb
 }
+
+const members = shown<MemberInfo[]>('members', 'list the nodes', (all, sitting) =>
+  memberLines(all, sitting.width(), sitting.style)
+)
 
 const ring: Verb = {
   name: 'ring',
@@ -52,25 +59,11 @@ const ring: Verb = {
   }
 }
 
-const stats: Verb = {
-  name: 'stats',
-  usage: '',
-  summary: 'show counters of the node asked',
-  async run(sitting, words) {
-    expect(words, stats, 0, 0)
-    await lines(sitting, statLines(await sitting.cluster.info('stats'), sitting.style))
-  }
-}
+const stats = shown('stats', 'show counters of the node asked', (counters, { style }) => statLines(counters, style))
 
-const status: Verb = {
-  name: 'status',
-  usage: '',
-  summary: 'tell whether every range has all its copies',
-  async run(sitting, words) {
-    expect(words, status, 0, 0)
-    await lines(sitting, statusLines((await sitting.cluster.info('status')) as ClusterStatus, sitting.style))
-  }
-}
+const status = shown<ClusterStatus>('status', 'tell whether every range has all its copies', (found, { style }) =>
+  statusLines(found, style)
+)
 
 const transfers: Verb = {
   name: 'transfers',
