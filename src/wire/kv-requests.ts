@@ -182,12 +182,8 @@ const info: Codec<'info'> = {
   read(r, end) {
     const request: Of<'info'> = { type: 'info', what: 'cluster' }
     eachField(r, end, field => {
-      if (field === 1) {
-        const topic = TOPICS[r.uint32()]
-        if (topic === undefined)
-          throw malformed('an unknown topic of "info"; the other side may be newer than this one')
-        request.what = topic
-      } else if (field === 2) request.key = readKey(r)
+      if (field === 1) request.what = readOneOf(r, TOPICS, 'topic of "info"')
+      else if (field === 2) request.key = readKey(r)
       else return false
       return true
     })
@@ -291,18 +287,21 @@ const manage: Codec<'manage'> = {
   read(r, end) {
     const request: Of<'manage'> = { type: 'manage', action: 'leave', peerId: '', force: false }
     eachField(r, end, field => {
-      if (field === 1) {
-        const action = MANAGE_ACTIONS[r.uint32()]
-        if (action === undefined)
-          throw malformed('an unknown action of "manage"; the other side may be newer than this one')
-        request.action = action
-      } else if (field === 2) request.peerId = readName(r)
+      if (field === 1) request.action = readOneOf(r, MANAGE_ACTIONS, 'action of "manage"')
+      else if (field === 2) request.peerId = readName(r)
       else if (field === 3) request.force = r.bool()
       else return false
       return true
     })
     return request
   }
+}
+
+/** The name of that number; `what`: of what, for who sends one that there is not. */
+function readOneOf<T>(r: Reader, names: readonly T[], what: string): T {
+  const name = names[r.uint32()]
+  if (name === undefined) throw malformed(`an unknown ${what}; the other side may be newer than this one`)
+  return name
 }
 
 function writeTombstone(w: Writer, { hi, lo, tag, context }: Tombstone): void {
