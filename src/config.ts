@@ -72,6 +72,8 @@ export interface NodeSettings {
   compactBytes: number
   /** A hint is written for a range file when this much of it is not covered by one, and half of what is. */
   hintBytes: number
+  /** A new copy of a range comes as files where it has at least this much to come; key by key where it has less. */
+  fileTransferBytes: number
   /** Bytes of files kept for members that cannot be reached; at this bound the node stands in for nobody any more. */
   standInBytes: number
   /**
@@ -97,6 +99,7 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   cacheBytes: 32 * 1024 * 1024,
   compactBytes: 1024 * 1024,
   hintBytes: 1024 * 1024,
+  fileTransferBytes: 64 * 1024,
   standInBytes: 1024 * 1024 * 1024,
   reclaimAfterMs: 10 * 60_000
 }

@@ -16,8 +16,8 @@ import { Membership } from './membership/membership.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Ports, RequestOptions, Timer } from './ports.ts'
 import { Reconciler } from './reconciler.ts'
-import { answerCompare } from './repair/compare.ts'
 import { Transfers } from './repair/transfers.ts'
+import { CopyFiles } from './replica/copy-files.ts'
 import { CopyTable } from './replica/copy-table.ts'
 import { RangeClocks } from './replica/range-clocks.ts'
 import { Replicas } from './replica/replicas.ts'
@@ -122,6 +122,10 @@ export class Core {
       }
     )
     const transfers = new Transfers()
+    const copyFiles = new CopyFiles(
+      { store: this.#storage, replicas: this.#replicas },
+      { leastBytes: settings.fileTransferBytes }
+    )
     const parts = {
       ...ports,
       background: this.#background,
@@ -132,7 +136,8 @@ export class Core {
       store: this.#storage,
       copies: this.#copies,
       standIns: this.#standIns,
-      transfers
+      transfers,
+      copyFiles
     }
     const reconciler = new Reconciler(
       { ...parts, shareholders: this.#shareholders },
@@ -194,7 +199,10 @@ export class Core {
     this.#zones.learn(this.#ports.signer.peerId, this.#init.settings.zone)
     await this.topology.open()
     const isHeld = (range: number) => this.topology.view.isMember(range, this.#ports.signer.peerId)
-    this.#reconciler.prepared.reopened(this.#copies.withStatus('synced').filter(range => !isHeld(range)))
+    this.#reconciler.reopened(
+      this.#copies.withStatus('synced').filter(range => !isHeld(range)),
+      report.unfinished
+    )
     // Once only: a founder that has lost its owner map learns it from the others, and must not vouch for empty copies.
     const lived = this.topology.damaged || report.ranges.length + report.damages.length > 0
     if (this.#init.founder && !this.topology.complete && !lived) await this.#found()
@@ -202,16 +210,7 @@ export class Core {
     this.#publish()
     this.#lag.start()
     network.handleRequests((request, from, options) => this.#dispatch.handle(request, from, options))
-    network.handleStreams('sync', stream =>
-      answerCompare(
-        {
-          replicas: this.#replicas,
-          timers: this.#ports.timers,
-          prepare: ranges => this.#reconciler.keeper.ensure(ranges.filter(range => range < this.#init.params.q))
-        },
-        stream
-      )
-    )
+    network.handleStreams('sync', stream => this.#reconciler.answer(stream))
     await this.membership.start()
     // Unless there is nobody to learn from: a founder that has always been alone.
     const alone = this.membership.addressBook.peers().length + network.connected().length === 0

@@ -9,9 +9,11 @@ import type { NodeSettings } from './config.ts'
 import type { Peers } from './coordinator/peers.ts'
 import { Majority, TRUST_SHARE } from './majority.ts'
 import type { Membership } from './membership/membership.ts'
-import type { Ports } from './ports.ts'
+import type { Duplex, Ports } from './ports.ts'
 import { AntiEntropy } from './repair/anti-entropy.ts'
+import { answerSync } from './repair/compare.ts'
 import { CopyKeeper } from './repair/copy-keeper.ts'
+import { FileFills } from './repair/file-fills.ts'
 import { Handover } from './repair/handover.ts'
 import { HintDelivery } from './repair/hint-delivery.ts'
 import { Leaver, type LeaverInit } from './repair/leaver.ts'
@@ -22,6 +24,7 @@ import { Reaper } from './repair/reaper.ts'
 import { Reclaimer } from './repair/reclaimer.ts'
 import { Thief } from './repair/thief.ts'
 import type { Transfers } from './repair/transfers.ts'
+import type { CopyFiles } from './replica/copy-files.ts'
 import type { CopyTable } from './replica/copy-table.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
@@ -46,6 +49,7 @@ export interface ReconcilerParts extends Ports {
   copies: CopyTable
   standIns: StandIns
   transfers: Transfers
+  copyFiles: CopyFiles
 }
 
 export class Reconciler {
@@ -61,6 +65,8 @@ export class Reconciler {
   readonly hints: HintDelivery
   readonly reaper: Reaper
   readonly #parts: ReconcilerParts
+  readonly #fills: FileFills
+  readonly #movement: Movement
   /** Claims that have lost against others of their epoch, and have been seen to. */
   readonly #settled = new Set<string>()
 
@@ -71,14 +77,15 @@ export class Reconciler {
     this.majority = new Majority(parts, { reclaimAfterMs })
     this.mirrors = new Mirrors(parts, { leaseMs })
     replicas.mirror = (range, key, state, except) => this.mirrors.send(range, key, state, except)
-    this.prepared = new PreparedCopies(parts, { leaseMs })
+    this.#fills = new FileFills(parts, { leaseMs })
+    this.prepared = new PreparedCopies({ ...parts, fills: this.#fills }, { leaseMs })
     this.keeper = new CopyKeeper({ ...parts, prepared: this.prepared })
     const members = () => membership.members().map(({ peerId }) => peerId)
-    const movement = new Movement({ ...parts, members }, { leaseMs })
+    this.#movement = new Movement({ ...parts, members }, { leaseMs })
     this.handover = new Handover(
       {
         ...parts,
-        movement,
+        movement: this.#movement,
         mayGive: () => this.majority.isCurrent,
         mayOwn: peerId => shareholders.mayOwn(peerId)
       },
@@ -91,7 +98,7 @@ export class Reconciler {
     this.reclaimer = new Reclaimer(
       {
         ...parts,
-        movement,
+        movement: this.#movement,
         majority: this.majority,
         verdict: peerId => shareholders.verdict(peerId),
         survivors: () => shareholders.plan().filter(({ capacity }) => capacity > 0)
@@ -109,6 +116,20 @@ export class Reconciler {
     this.hints = new HintDelivery(parts)
     this.reaper = new Reaper(parts, { waitMs: settings.reapAfterMs })
     topology.onCollision(rival => this.#collided(rival))
+  }
+
+  /** At start: copies that are synced and not (or not yet known to be) a member's, and ranges of which a part was received. */
+  reopened(synced: number[], unfinished: number[]): void {
+    this.prepared.reopened(synced)
+    this.#fills.reopened(unfinished)
+  }
+
+  /** A sync stream that another node has opened. */
+  answer(stream: Duplex): Promise<void> {
+    const { q } = this.#parts.topology.params
+    const prepare = (ranges: number[]) => this.keeper.ensure(ranges.filter(range => range < q))
+    const mayProve = (range: number) => !this.mirrors.isSealed(range) && !this.#movement.isChanging(range)
+    return answerSync({ ...this.#parts, prepare, mayProve }, stream)
   }
 
   tick(): void {

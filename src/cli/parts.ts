@@ -77,8 +77,13 @@ export interface WhereInfo {
 export type { ClusterStatus }
 
 export interface TransferInfo {
+  /** The first of `ranges`. */
   range: number
+  ranges?: number
   from: string
   keysDone: number
   keysTotal: number
+  /** Of range files; 0, or not told: it goes key by key. */
+  bytesDone?: number
+  bytesTotal?: number
 }

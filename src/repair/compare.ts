@@ -11,19 +11,18 @@
  *   the wanted states, dead dots, range clocks, finish  →
  *                                ←    dead dots, done: everything sent is stored
  */
-import { pipe } from 'it-pipe'
 import { CoterieError } from '../errors.ts'
 import type { CopyStatus } from '../messages.ts'
-import type { Duplex, Network, Timer, Timers } from '../ports.ts'
+import type { Duplex, Network, Timers } from '../ports.ts'
+import type { CopyFiles } from '../replica/copy-files.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import { SessionClocks, type Verdict } from './compare-clocks.ts'
 import { diffEntries, entriesOf, packPositions, StateSink, statesAt, unpackPositions } from './compare-parts.ts'
+import { sendFiles } from './file-sender.ts'
 import { Outbox } from './outbox.ts'
-import { decodeSync, encodeSync, type SyncMessage } from './sync-codec.ts'
+import type { SyncMessage } from './sync-codec.ts'
+import { converse, Watch, withStream } from './sync-stream.ts'
 
-/** A session in which nothing arrives for this long is given up; its work so far stays (failures 48). */
-const PROGRESS_TIMEOUT_MS = 20_000
-const OPEN_TIMEOUT_MS = 5000
 /** Positions in one `want` message: 64 KiB. */
 const WANT_POSITIONS = 8192
 
@@ -58,81 +57,7 @@ export async function compareRanges(
   ranges: number[],
   options: CompareOptions = {}
 ): Promise<CompareResult> {
-  const stream = await parts.network.open(peer, 'sync', { timeoutMs: OPEN_TIMEOUT_MS, signal: options.signal })
-  try {
-    return await new Initiator(parts, stream, ranges, options).run()
-  } catch (error) {
-    // A copy that went away while the stream was opened fails the session before it has begun.
-    stream.abort(error instanceof Error ? error : new Error(String(error)))
-    throw error
-  }
-}
-
-/** Aborts the stream when nothing arrives in time, or when the caller gives up. */
-class Watch {
-  readonly #timers: Timers
-  readonly #stream: Duplex
-  readonly #signal: AbortSignal | undefined
-  readonly #onAbort = () => this.#stream.abort(new CoterieError('closed', 'the session was given up'))
-  #timer: Timer | undefined
-
-  constructor(timers: Timers, stream: Duplex, signal?: AbortSignal) {
-    this.#timers = timers
-    this.#stream = stream
-    this.#signal = signal
-    if (signal?.aborted) this.#onAbort()
-    signal?.addEventListener('abort', this.#onAbort, { once: true })
-    this.progress()
-  }
-
-  progress(): void {
-    this.#timer?.cancel()
-    this.#timer = this.#timers.after(PROGRESS_TIMEOUT_MS, () => {
-      this.#stream.abort(new CoterieError('timeout', `nothing arrived on a sync stream for ${PROGRESS_TIMEOUT_MS} ms`))
-    })
-  }
-
-  end(): void {
-    this.#timer?.cancel()
-    this.#signal?.removeEventListener('abort', this.#onAbort)
-  }
-}
-
-/** Both directions of a session at once, each with its own back-pressure. */
-async function converse(
-  stream: Duplex,
-  outbox: Outbox<SyncMessage>,
-  watch: Watch,
-  take: (message: SyncMessage) => Promise<void> | void
-): Promise<void> {
-  try {
-    await pipe(
-      outbox,
-      async function* (messages) {
-        for await (const message of messages) {
-          yield encodeSync(message)
-          watch.progress()
-        }
-      },
-      stream,
-      async function* (frames: AsyncIterable<Uint8Array>) {
-        for await (const frame of frames) yield decodeSync(frame)
-      },
-      async messages => {
-        for await (const message of messages) {
-          watch.progress()
-          await take(message)
-          watch.progress()
-        }
-      }
-    )
-  } catch (error) {
-    stream.abort(error instanceof Error ? error : new Error(String(error)))
-    throw error
-  } finally {
-    outbox.end()
-    watch.end()
-  }
+  return withStream(parts.network, peer, options.signal, stream => new Initiator(parts, stream, ranges, options).run())
 }
 
 class Initiator {
@@ -229,11 +154,16 @@ class Initiator {
   }
 }
 
-/** The other side of a session; `prepare` makes the copies that this node should hold and does not yet. */
-export async function answerCompare(
-  parts: CompareParts & { prepare: (ranges: number[]) => Promise<void> },
-  stream: Duplex
-): Promise<void> {
+export interface AnswerParts extends CompareParts {
+  copyFiles: CopyFiles
+  /** Makes the copies that this node should hold and does not yet. */
+  prepare: (ranges: number[]) => Promise<void>
+  /** False: what this copy has is no reason for another to be given up, now. */
+  mayProve: (range: number) => boolean
+}
+
+/** The other side of a session, of this kind or of the one for files (`file-sender.ts`): the first message tells. */
+export async function answerSync(parts: AnswerParts, stream: Duplex): Promise<void> {
   const { replicas, timers } = parts
   const outbox = new Outbox<SyncMessage>()
   const clocks = new SessionClocks(replicas)
@@ -246,10 +176,15 @@ export async function answerCompare(
       open = message
       await parts.prepare(message.ranges.map(({ range }) => range))
       proving = message.ranges.map(({ range }) => range).filter(range => lasts(replicas, range))
-      outbox.add(statusesOf(replicas, clocks, message))
+      outbox.add(statusesOf(parts, clocks, message))
       return
     }
-    if (open === undefined) throw new CoterieError('protocol', 'a session begins with "open"')
+    if (message.type === 'fetch' && open === undefined) {
+      outbox.add(sendFiles(parts.copyFiles, message))
+      outbox.end()
+      return
+    }
+    if (open === undefined) throw new CoterieError('protocol', 'a session begins with "open" or "fetch"')
     switch (message.type) {
       case 'entries': {
         const { send, want } = diffEntries(replicas, message.range, message.buckets, message.entries)
@@ -293,13 +228,13 @@ const lasts = (replicas: Replicas, range: number): boolean =>
   replicas.status(range) === 'none' || !(replicas.isFenced(range) || replicas.isRenewing(range))
 
 function* statusesOf(
-  replicas: Replicas,
+  { replicas, mayProve }: AnswerParts,
   clocks: SessionClocks,
   { ranges, durable }: Extract<SyncMessage, { type: 'open' }>
 ): Iterable<SyncMessage> {
   for (const { range, hi, lo } of ranges) {
     const status = replicas.status(range)
-    if (status === 'none' || (durable && !lasts(replicas, range))) {
+    if (status === 'none' || (durable && !(lasts(replicas, range) && mayProve(range)))) {
       yield { type: 'status', range, status: 'none', keys: 0 }
       continue
     }

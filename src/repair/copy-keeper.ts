@@ -224,7 +224,7 @@ export class CopyKeeper {
     try {
       return await compareRanges(this.#parts, peer, ranges, {
         ...options,
-        onProgress: transfer?.progress,
+        onProgress: transfer?.keys,
         signal: this.#parts.background.signal
       })
     } catch (error) {

@@ -64,6 +64,8 @@ export class Movement {
   readonly #parts: MovementParts
   readonly #leaseMs: number
   readonly #setAside = new Map<string, number>()
+  /** Ranges whose lists are about to change, as soon as the disk has the claims: how many movements are at it. */
+  readonly #changing = new Map<number, number>()
 
   constructor(parts: MovementParts, init: { leaseMs: number }) {
     this.#parts = parts
@@ -95,7 +97,7 @@ export class Movement {
     if (!ready) return nothing('held')
     // The seals hold for a lease; a claim signed on the strength of lapsed ones could lose what was acknowledged since.
     if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return nothing('again')
-    const claims = await move.sign(flips, planned)
+    const claims = await this.#signing(effects, () => move.sign(flips, planned))
     if (claims.length > 0) this.#tell(flips, effects, claims)
     return { outcome: 'moved', claims }
   }
@@ -116,6 +118,25 @@ export class Movement {
       await this.#ask(fresh, statuses)
       for (const effect of fresh) if (this.#isHeld(effect, statuses, bereft)) held.add(effect.range)
       for (const { range } of fresh) known.add(range)
+    }
+  }
+
+  /** True from the moment when a change of the range's list is signed until it is known, however long the disk takes for it. */
+  isChanging(range: number): boolean {
+    return this.#changing.has(range)
+  }
+
+  async #signing(effects: readonly FlipEffect[], sign: () => Promise<Claim[]>): Promise<Claim[]> {
+    const count = ({ range }: FlipEffect, by: number) => {
+      const now = (this.#changing.get(range) ?? 0) + by
+      if (now === 0) this.#changing.delete(range)
+      else this.#changing.set(range, now)
+    }
+    for (const effect of effects) count(effect, 1)
+    try {
+      return await sign()
+    } finally {
+      for (const effect of effects) count(effect, -1)
     }
   }
 

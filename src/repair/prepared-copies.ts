@@ -1,7 +1,7 @@
 /**
  * The new member's side of a movement: copies of ranges whose preference list this node is about to join. An owner asks
  * for them (`pull`), names the copies to compare with and calls again until they are synced; a copy that nobody asks for
- * any more is left to the copy keeper, which gives it up (design §6).
+ * any more is left to the copy keeper, which gives it up (design §6). Large ones come as files first (`file-fills.ts`).
  */
 import type { Background } from '../background.ts'
 import { expectAnswer, type Peers } from '../coordinator/peers.ts'
@@ -13,6 +13,7 @@ import type { Replicas } from '../replica/replicas.ts'
 import type { Topology } from '../topology.ts'
 import { compareRanges } from './compare.ts'
 import { settleCopy, type Verdict } from './compare-clocks.ts'
+import type { FileFills } from './file-fills.ts'
 import type { Transfers } from './transfers.ts'
 
 const CALL_TIMEOUT_MS = 5000
@@ -40,6 +41,7 @@ export interface PreparedParts {
   replicas: Replicas
   copies: CopyTable
   transfers: Transfers
+  fills: FileFills
 }
 
 export class PreparedCopies {
@@ -78,22 +80,24 @@ export class PreparedCopies {
       throw new CoterieError('protocol', 'a pull names other nodes to copy from')
     const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
     // A question that comes late must not make a preparation of what is a member's copy by now.
+    const { fills, replicas } = this.#parts
     const wanted = ranges.filter(range => !this.#isMember(range))
     for (const range of wanted) {
       const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map(), verdicts: new Map() }
       for (const source of sources) prepared.sources.set(source, untilMs)
       this.#byRange.set(range, prepared)
+      if (this.#parts.copies.status(range) === 'none') fills.want(range, sources[0]!)
     }
-    await this.#parts.replicas.create(wanted)
-    const finished = await this.#freshPass(timeoutMs / 2)
-    const transfers = this.#parts.transfers.list()
+    await replicas.create(wanted.filter(range => fills.isOver(range)))
+    const finished = await this.#freshPass(wanted, timeoutMs / 2)
+    const { headway, outstanding } = this.#parts.transfers
     const synced = finished ? ranges.filter(range => this.#isLevel(range, sources)) : []
     for (const range of synced) this.#vouched.set(range, this.#parts.replicas.damages(range))
     return {
       type: 'pulled',
       synced,
-      keysDone: transfers.reduce((sum, { keysDone }) => sum + keysDone, 0),
-      keysTotal: transfers.reduce((sum, { keysTotal }) => sum + keysTotal, 0)
+      keysDone: headway,
+      keysTotal: headway + outstanding
     }
   }
 
@@ -112,7 +116,9 @@ export class PreparedCopies {
       if (!this.#isMember(range) && sources.size > 0) continue
       for (const { arrivals } of verdicts.values()) arrivals.close()
       this.#byRange.delete(range)
+      this.#parts.fills.forget(range)
     }
+    this.#parts.fills.tick()
     if (this.#byRange.size > 0) background.run('renewing the mirrors of prepared copies', this.#work())
   }
 
@@ -133,11 +139,14 @@ export class PreparedCopies {
   }
 
   /**
-   * A pass that begins now, since only what sources said after the question is an answer to it: a mirror may have had a
-   * gap during an earlier pass. False when it takes longer than `waitMs`; it goes on then.
+   * A pass that begins now, or once the files of these ranges have come, since only what sources said after the question is
+   * an answer to it: a mirror may have had a gap during an earlier pass. False when it takes longer than `waitMs`; it goes on
+   * then.
    */
-  async #freshPass(waitMs: number): Promise<boolean> {
-    const pass = (this.#working ?? Promise.resolve()).then(() => this.#work())
+  async #freshPass(ranges: readonly number[], waitMs: number): Promise<boolean> {
+    const pass = this.#filled(ranges)
+      .then(() => this.#working)
+      .then(() => this.#work())
     this.#parts.background.run('copying prepared ranges', pass)
     return Promise.race([pass.then(() => true), this.#parts.timers.sleep(waitMs).then(() => false)])
   }
@@ -170,9 +179,18 @@ export class PreparedCopies {
     return this.#working
   }
 
+  async #filled(ranges: readonly number[]): Promise<void> {
+    const { fills } = this.#parts
+    if (!ranges.every(range => fills.isOver(range))) await fills.run(ranges)
+  }
+
   async #pass(): Promise<void> {
+    const { fills, replicas } = this.#parts
+    const ready = [...this.#byRange].filter(([range]) => fills.isOver(range))
+    const fresh = ready.map(([range]) => range).filter(range => this.#parts.copies.status(range) === 'none')
+    if (fresh.length > 0) await replicas.create(fresh)
     const bySource = new Map<string, number[]>()
-    for (const [range, { sources }] of this.#byRange) {
+    for (const [range, { sources }] of ready) {
       for (const source of sources.keys()) bySource.set(source, [...(bySource.get(source) ?? []), range])
     }
     await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
@@ -220,7 +238,7 @@ export class PreparedCopies {
     try {
       const { statuses, verdicts } = await compareRanges(this.#parts, source, ranges, {
         verdicts: true,
-        onProgress: transfer.progress,
+        onProgress: transfer.keys,
         signal: this.#parts.background.signal
       })
       for (const range of ranges) {

@@ -7,6 +7,8 @@ import { BUCKET_BYTES, BUCKETS } from '../replica/bucket-sums.ts'
 import { decodeDots, encodeDots } from '../version/codec.ts'
 import type { Dot } from '../version/dot.ts'
 import type { ClockEntries } from '../version/range-clock.ts'
+import { decodeFileMessage, encodeFileMessage, type FileMessage } from './file-codec.ts'
+import { bytes, fields, fixed32, varint } from './sync-fields.ts'
 
 export interface StateItem {
   key: Uint8Array
@@ -33,6 +35,8 @@ export type SyncMessage =
   | { type: 'done' }
   | { type: 'clock'; range: number; entries: ClockEntries; synced: boolean }
   | { type: 'dead'; range: number; items: DeadItem[] }
+  | FileMessage
+  | { type: 'fetched' }
 
 export const ENTRY_BYTES = 12
 export const POSITION_BYTES = 8
@@ -50,13 +54,13 @@ const FIELDS: Record<SyncMessage['type'], number> = {
   finish: 9,
   done: 10,
   clock: 11,
-  dead: 12
+  dead: 12,
+  fetch: 13,
+  files: 14,
+  bytes: 15,
+  fetched: 16
 }
 const TYPES = new Map(Object.entries(FIELDS).map(([type, field]) => [field, type as SyncMessage['type']]))
-
-const varint = (field: number): number => field << 3
-const fixed32 = (field: number): number => (field << 3) | 5
-const bytes = (field: number): number => (field << 3) | 2
 
 export function encodeSync(message: SyncMessage): Uint8Array {
   const w = protobuf.Writer.create()
@@ -114,6 +118,11 @@ function encodeBody(w: protobuf.Writer, message: SyncMessage): void {
         w.ldelim()
       }
       break
+    case 'fetch':
+    case 'files':
+    case 'bytes':
+      encodeFileMessage(w, message)
+      break
   }
 }
 
@@ -129,14 +138,6 @@ export function decodeSync(encoded: Uint8Array): SyncMessage {
   } catch (error) {
     if (error instanceof CoterieError) throw error
     throw new CoterieError('protocol', `a sync message of ${encoded.length} bytes cannot be read`, { cause: error })
-  }
-}
-
-/** Calls `read` for each field until `end`; fields it does not know are skipped by returning false. */
-function fields(r: protobuf.Reader, end: number, read: (field: number) => boolean | unknown): void {
-  while (r.pos < end) {
-    const tag = r.uint32()
-    if (read(tag >>> 3) === false) r.skipType(tag & 7)
   }
 }
 
@@ -163,6 +164,10 @@ function decodeBody(r: protobuf.Reader, type: SyncMessage['type'], end: number):
       return decodeClock(r, end)
     case 'dead':
       return decodeDead(r, end)
+    case 'fetch':
+    case 'files':
+    case 'bytes':
+      return decodeFileMessage(r, type, end)
     default:
       fields(r, end, () => false)
       return { type }

@@ -6,20 +6,43 @@ export interface Transfer {
   from: string
   keysDone: number
   keysTotal: number
+  /** Of range files; 0: the keys travel one by one. */
+  bytesDone: number
+  bytesTotal: number
+}
+
+export interface Progress {
+  keys: (done: number, total: number) => void
+  bytes: (done: number, total: number) => void
+  end: () => void
 }
 
 export class Transfers {
   readonly #running = new Set<Transfer>()
   #keysReceived = 0
+  #bytesReceived = 0
 
-  begin(from: string, ranges: number[]): { progress: (keysDone: number, keysTotal: number) => void; end: () => void } {
-    const transfer: Transfer = { range: ranges[0], ranges: ranges.length, from, keysDone: 0, keysTotal: 0 }
+  begin(from: string, ranges: readonly number[]): Progress {
+    const transfer = {
+      range: ranges[0]!,
+      ranges: ranges.length,
+      from,
+      keysDone: 0,
+      keysTotal: 0,
+      bytesDone: 0,
+      bytesTotal: 0
+    }
     this.#running.add(transfer)
     return {
-      progress: (keysDone, keysTotal) => {
-        this.#keysReceived += keysDone - transfer.keysDone
-        transfer.keysDone = keysDone
-        transfer.keysTotal = keysTotal
+      keys: (done, total) => {
+        this.#keysReceived += done - transfer.keysDone
+        transfer.keysDone = done
+        transfer.keysTotal = total
+      },
+      bytes: (done, total) => {
+        this.#bytesReceived += done - transfer.bytesDone
+        transfer.bytesDone = done
+        transfer.bytesTotal = total
       },
       end: () => this.#running.delete(transfer)
     }
@@ -31,5 +54,21 @@ export class Transfers {
 
   get keysReceived(): number {
     return this.#keysReceived
+  }
+
+  /** Grows while anything comes in: keys, and files in units of 1 KiB. */
+  get headway(): number {
+    return this.#keysReceived + Math.floor(this.#bytesReceived / 1024)
+  }
+
+  /** In the same units, what is known to be still to come. */
+  get outstanding(): number {
+    const left = this.list().map(one => one.keysTotal - one.keysDone + (one.bytesTotal - one.bytesDone) / 1024)
+    return Math.ceil(left.reduce((sum, one) => sum + Math.max(0, one), 0))
+  }
+
+  /** Of range files. */
+  get bytesReceived(): number {
+    return this.#bytesReceived
   }
 }

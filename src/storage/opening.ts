@@ -25,16 +25,11 @@ export interface Damage {
   detail: string
 }
 
-export interface OpenReport {
+export interface OpenReport extends Opening {
   ranges: number[]
   keys: number
   /** Of all files. */
   bytes: number
-  damages: Damage[]
-  /** Cut off at the ends of files: writes that the last run did not finish. */
-  tornBytes: number
-  /** Of the files, not read, since a hint told what is in it. */
-  hintedBytes: number
 }
 
 export interface OpeningInit {
@@ -45,10 +40,12 @@ export interface OpeningInit {
 
 export interface Opening {
   damages: Damage[]
-  /** Cut off at the ends of files. */
+  /** Cut off at the ends of files: writes that the last run did not finish. */
   tornBytes: number
   /** Of range files that hints have spared reading. */
   hintedBytes: number
+  /** Ranges of which a part was received that has not become their log. */
+  unfinished: number[]
 }
 
 /** A log that was found, for the store to take. `empty`: a file whose creation was cut short, and nothing else. */
@@ -71,7 +68,7 @@ export class DirectoryOpening {
   /** Highest generation of each range that was ever seen: a name is never used twice. */
   readonly #generations: Map<number, number>
   #removed = false
-  readonly result: Opening = { damages: [], tornBytes: 0, hintedBytes: 0 }
+  readonly result: Opening = { damages: [], tornBytes: 0, hintedBytes: 0, unfinished: [] }
 
   constructor(
     ports: { files: FileIo; log: Log },
@@ -101,6 +98,7 @@ export class DirectoryOpening {
     })
     for (const [range, generations] of postponed) await this.#openRange(range, generations, take, true)
     if (this.#removed) await this.#makeRemovalsLast()
+    for (const [range, { parts }] of byRange) if (parts.length > 0) this.result.unfinished.push(range)
     return this.result
   }
 

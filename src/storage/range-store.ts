@@ -70,7 +70,7 @@ export class RangeStore {
   readonly #faultListeners: ((range: number, error: CoterieError) => void)[] = []
   readonly #damageListeners: ((damage: Damage) => void)[] = []
   readonly #housekeeper: Housekeeper
-  readonly #receivers: Receivers
+  readonly receivers: Receivers
   #nextFileId = 1
   #operations = 0
   #open = false
@@ -101,7 +101,7 @@ export class RangeStore {
       onFence: (log, error) => this.#fence(log, error),
       onDamage: (log, file, offset, length, detail) => this.#damage({ range: log.range, file, offset, length, detail })
     }
-    this.#receivers = new Receivers(this.#shared, init, {
+    this.receivers = new Receivers(this.#shared, init, {
       mustBeEmpty: range => this.#mustBeEmpty(range),
       adopt: found => this.#adopt(found)
     })
@@ -119,17 +119,17 @@ export class RangeStore {
     if (parent !== '') await this.#ports.files.syncDir(parent)
     const opening = new DirectoryOpening(this.#ports, this.#shared.dirSync, this.#generations, this.#init)
     const unsynced: RangeLog[] = []
-    const { damages, tornBytes, hintedBytes } = await opening.run(found => {
+    const opened = await opening.run(found => {
       const log = this.#take(found, durability === 'disk')
       if (durability === 'interval' && !found.empty) unsynced.push(log)
     })
-    for (const damage of damages) this.#damage(damage)
+    for (const damage of opened.damages) this.#damage(damage)
     const { keys, fileBytes } = this.totalStats()
     this.#open = true
     // Not before: their syncs would take the file handles that the rest of the opening needs.
     for (const log of unsynced) this.#syncer.dirty(log)
     this.#housekeeper.start()
-    return { ranges: this.ranges(), keys, bytes: fileBytes, damages, tornBytes, hintedBytes }
+    return { ...opened, ranges: this.ranges(), keys, bytes: fileBytes }
   }
 
   /** Ranges that hold a file or a created empty log, ascending. */
@@ -294,7 +294,7 @@ export class RangeStore {
   exportRange(range: number): RangeExport {
     const log = this.#log(range)
     if (log.refusal) throw log.refusal
-    return new RangeExport(log, this.#ports.files)
+    return new RangeExport(log, this.#ports.files, this.#housekeeper.newPace())
   }
 
   /**
@@ -302,7 +302,7 @@ export class RangeStore {
    * empty. One at a time a range. Throws `internal`, `overloaded`, `disk-full`, `closed`.
    */
   receive(range: number): Promise<RangeReceiver> {
-    return this.#receivers.begin(range)
+    return this.receivers.begin(range)
   }
 
   /** The range whose file is being rewritten now. */
@@ -344,7 +344,7 @@ export class RangeStore {
     try {
       this.#operations++
       const log = this.#log(range)
-      this.#receivers.mustNotAdopt(range)
+      this.receivers.mustNotAdopt(range)
       if (rangeOf(key, this.#init.q) === range) return log.put(key, value, tag)
       throw new CoterieError('internal', `a key at position ${key.hi}:${key.lo} was put into range ${range}`)
     } catch (error) {

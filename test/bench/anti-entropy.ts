@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BucketSums } from '../../src/replica/bucket-sums.ts'
+import { CopyFiles } from '../../src/replica/copy-files.ts'
 import { CopyTable } from '../../src/replica/copy-table.ts'
 import { RangeClocks } from '../../src/replica/range-clocks.ts'
 import { Replicas } from '../../src/replica/replicas.ts'
@@ -47,7 +48,7 @@ async function openReplica(dir: string) {
   await store.open()
   await replicas.create(ALL)
   await copies.set(ALL, 'synced')
-  return { store, replicas }
+  return { store, replicas, copyFiles: new CopyFiles({ store, replicas }, { leastBytes: Number.POSITIVE_INFINITY }) }
 }
 
 let writes = 0

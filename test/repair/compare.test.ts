@@ -3,7 +3,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import type { Duplex } from '../../src/ports.ts'
-import { answerCompare, compareRanges } from '../../src/repair/compare.ts'
+import { answerSync, compareRanges } from '../../src/repair/compare.ts'
 import { encodeSync, type SyncMessage } from '../../src/repair/sync-codec.ts'
 import { systemTimers } from '../../src/runtime.ts'
 import { session as runSession, type Session } from '../support/compare-session.ts'
@@ -225,7 +225,7 @@ async function drain({ source }: Duplex): Promise<void> {
 async function answererOn(node: MemoryReplica, messages: (SyncMessage | Uint8Array)[]): Promise<unknown> {
   const { left, right } = duplexPair()
   const answered = failure(
-    answerCompare({ replicas: node.replicas, timers: systemTimers, prepare: async () => {} }, right)
+    answerSync({ ...node, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, right)
   )
   const drained = failure(drain(left))
   const sent = failure(

@@ -5,14 +5,15 @@ import type { Peers } from '../../src/coordinator/peers.ts'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import type { Answer, Request } from '../../src/messages.ts'
 import type { Network } from '../../src/ports.ts'
-import { answerCompare } from '../../src/repair/compare.ts'
+import { answerSync } from '../../src/repair/compare.ts'
+import { FileFills } from '../../src/repair/file-fills.ts'
 import { Mirrors } from '../../src/repair/mirrors.ts'
 import { PreparedCopies } from '../../src/repair/prepared-copies.ts'
 import { Transfers } from '../../src/repair/transfers.ts'
 import { silentLog, systemTimers } from '../../src/runtime.ts'
 import type { Topology } from '../../src/topology.ts'
 import { duplexPair } from '../support/memory-duplex.ts'
-import { keysIn, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
+import { keysIn, LEAST_FILE_BYTES, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
 
 const test = suite('prepared copies')
 const LEASE_MS = 1000
@@ -65,21 +66,27 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
   const network = {
     open: async (source: string) => {
       const { left, right } = duplexPair()
-      const { replicas } = sources.get(source)!.replica
-      answerCompare({ replicas, timers: systemTimers, prepare: async () => {} }, right).catch(() => undefined)
+      const { replica } = sources.get(source)!
+      answerSync({ ...replica, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, right).catch(
+        () => undefined
+      )
       return left
     }
   } as unknown as Network
-  const { replicas, copies } = member
+  const { replicas, copies, copyFiles } = member
   const ports = { clock, timers: systemTimers, log: silentLog, network }
   const background = new Background(ports)
-  const parts = { ...ports, background, peers, topology, replicas, copies, transfers: new Transfers() }
-  it.prepared = new PreparedCopies(parts, { leaseMs: LEASE_MS })
+  const transfers = new Transfers()
+  const parts = { ...ports, background, peers, topology, replicas, copies, copyFiles, transfers }
+  it.prepared = new PreparedCopies(
+    { ...parts, fills: new FileFills(parts, { leaseMs: LEASE_MS }) },
+    { leaseMs: LEASE_MS }
+  )
   const pull = async (names = ['s0']) => {
     const answer = await it.prepared.pull([RANGE], names, 10_000)
     return answer.type === 'pulled' && answer.synced.includes(RANGE)
   }
-  return Object.assign(it, { pull, restart })
+  return Object.assign(it, { pull, restart, transfers })
 }
 
 const lost = () => new CoterieError('unreachable', 'cut')
@@ -95,6 +102,29 @@ test('a pulled copy is synced, holds all that its source held and hears every wr
   await put(replica, after, 'w')
   assert.equal(await valuesOf(member, after), ['w'])
   assert.ok(await pull())
+})
+
+test('a large copy comes as files, and what is written meanwhile by the comparison', async () => {
+  const { sources, member, pull, transfers } = await world()
+  const { replica } = sources.get('s0')!
+  const keys = keysIn(RANGE, 40)
+  for (const key of keys) await put(replica, key, 'v'.repeat(LEAST_FILE_BYTES / 20))
+  const exportOf = replica.copyFiles.give.bind(replica.copyFiles)
+  const late = keysIn(RANGE, 1, 'late')[0]!
+  replica.copyFiles.give = range => {
+    const source = exportOf(range)!
+    const { close } = source
+    source.close = async () => {
+      await close.call(source)
+      await put(replica, late, 'w')
+    }
+    return source
+  }
+  assert.ok(await pull())
+  assert.ok(transfers.bytesReceived > LEAST_FILE_BYTES)
+  assert.is(transfers.keysReceived, 1)
+  assert.is(member.replicas.status(RANGE), 'synced')
+  for (const key of [...keys, late]) assert.is((await valuesOf(member, key)).length, 1)
 })
 
 test('a copy is level with all its sources or with none', async () => {

@@ -35,6 +35,10 @@ const item = fc.record({
   more: fc.boolean()
 })
 
+const fileId = bytes(8).map(id => Buffer.from(id).toString('hex'))
+const length = fc.maxSafeNat()
+const files = fc.array(fc.record({ fileId, bytes: length }), { maxLength: 4 })
+
 const anyArb: fc.Arbitrary<SyncMessage> = fc.oneof(
   fc.record({
     type: type('open'),
@@ -56,7 +60,10 @@ const anyArb: fc.Arbitrary<SyncMessage> = fc.oneof(
   fc.record({ type: type('want'), range, positions: whole(POSITION_BYTES) }),
   fc.record({ type: type('clock'), range, entries: clockArb, synced: fc.boolean() }),
   fc.record({ type: type('dead'), range, items: fc.array(fc.record({ key, dots: dotsArb }), { maxLength: 4 }) }),
-  ...(['endOfStatus', 'endOfEntries', 'endOfStates', 'finish', 'done'] as const).map(name =>
+  fc.record({ type: type('fetch'), ranges: fc.array(fc.record({ range, have: files }), { maxLength: 4 }) }),
+  fc.record({ type: type('files'), range, files, last: fc.boolean() }),
+  fc.record({ type: type('bytes'), range, fileId, offset: length, bytes: fc.uint8Array() }),
+  ...(['endOfStatus', 'endOfEntries', 'endOfStates', 'finish', 'done', 'fetched'] as const).map(name =>
     fc.record({ type: type(name) })
   )
 )
@@ -79,10 +86,18 @@ function changed(message: SyncMessage): Record<string, unknown> {
       return { dots: encodeDots(message.entries.map(([actor, counter]) => ({ actor, counter }))) }
     case 'dead':
       return { keys: message.items.map(({ key, dots }) => ({ key, dots: encodeDots(dots) })) }
+    case 'fetch':
+      return { ranges: message.ranges.map(({ range, have }) => ({ range, have: have.map(named) })) }
+    case 'files':
+      return { files: message.files.map(named) }
+    case 'bytes':
+      return { fileId: Buffer.from(message.fileId, 'hex') }
     default:
       return {}
   }
 }
+
+const named = ({ fileId, bytes }: { fileId: string; bytes: number }) => ({ fileId: Buffer.from(fileId, 'hex'), bytes })
 
 test('what is encoded decodes to the same', () => {
   fc.assert(fc.property(messageArb, message => assert.equal(decodeSync(plain(encodeSync(message))), message)))
@@ -130,6 +145,8 @@ test('sizes that do not add up are refused', () => {
     { states: { range: 1, items: [{ key: new Uint8Array(), state: new Uint8Array(1) }] } },
     { dead: { range: 1, keys: [{ key: new Uint8Array(), dots: new Uint8Array() }] } },
     { clock: { range: 1, dots: encodeDots([1, 2].map(counter => ({ actor: ACTORS[0]!, counter }))) } },
+    { bytes: { range: 1, fileId: new Uint8Array(7), offset: 0, bytes: new Uint8Array(1) } },
+    { files: { range: 1, files: [{ fileId: new Uint8Array(8), bytes: '9007199254740992' }] } },
     { states: { range: 1, items: [{ key: new Uint8Array(LIMITS.maxKeyBytes + 1), state: new Uint8Array(1) }] } },
     {}
   ]) {

@@ -1,6 +1,6 @@
 /** A compare session between two replicas in memory. */
 import type { Duplex } from '../../src/ports.ts'
-import { answerCompare, type CompareOptions, type CompareResult, compareRanges } from '../../src/repair/compare.ts'
+import { answerSync, type CompareOptions, type CompareResult, compareRanges } from '../../src/repair/compare.ts'
 import { systemTimers } from '../../src/runtime.ts'
 import { duplexPair, type MemoryPipe } from './memory-duplex.ts'
 import { MemoryHub } from './memory-network.ts'
@@ -15,7 +15,7 @@ export interface Session extends CompareOptions {
 /** One session between two replicas; what both sides said of its end. */
 export async function session(
   from: Pick<MemoryReplica, 'replicas'>,
-  to: Pick<MemoryReplica, 'replicas'>,
+  to: Pick<MemoryReplica, 'replicas' | 'copyFiles'>,
   { ranges, pipe, ...options }: Session
 ): Promise<CompareResult> {
   const hub = new MemoryHub()
@@ -23,7 +23,7 @@ export async function session(
   let answered: Promise<void> = Promise.resolve()
   const open = async (): Promise<Duplex> => {
     const made = duplexPair()
-    answered = answerCompare({ replicas: to.replicas, timers: systemTimers, prepare: async () => {} }, made.right)
+    answered = answerSync({ ...to, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, made.right)
     answered.catch(() => undefined)
     pipe?.(made)
     return made.left

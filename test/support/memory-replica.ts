@@ -1,6 +1,7 @@
 /** One node's replicas on files in memory, without a node around them. */
 
 import { BucketSums } from '../../src/replica/bucket-sums.ts'
+import { CopyFiles } from '../../src/replica/copy-files.ts'
 import { CopyTable } from '../../src/replica/copy-table.ts'
 import { RangeClocks } from '../../src/replica/range-clocks.ts'
 import { Replicas, type WriteIntent } from '../../src/replica/replicas.ts'
@@ -13,6 +14,8 @@ import { liveSiblings } from '../../src/version/key-state.ts'
 import { FakeFiles } from './fake-files.ts'
 
 export const Q = 8
+/** Copies of less are sent key by key. */
+export const LEAST_FILE_BYTES = 4096
 
 const encoder = new TextEncoder()
 export const bytesOf = (text: string): Uint8Array => encoder.encode(text)
@@ -26,6 +29,7 @@ export interface MemoryReplica {
   store: RangeStore
   copies: CopyTable
   replicas: Replicas
+  copyFiles: CopyFiles
 }
 
 /** Opens what `files` hold; every range of a fresh one has a synced, empty copy. */
@@ -52,7 +56,8 @@ export async function openReplica(
     await replicas.create(all)
     await copies.set(all, 'synced')
   }
-  return { files, store, copies, replicas }
+  const copyFiles = new CopyFiles({ store, replicas }, { leastBytes: LEAST_FILE_BYTES })
+  return { files, store, copies, replicas, copyFiles }
 }
 
 export const rangeOf = (node: MemoryReplica, key: string): number => node.replicas.rangeOf(bytesOf(key))

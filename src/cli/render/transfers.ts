@@ -1,7 +1,7 @@
 /** Ranges on their way to a node: a progress bar each, or one for all. Pure. */
 import type { TransferInfo } from '../parts.ts'
 import type { Style } from './style.ts'
-import { count, displayWidth, plural, shortPeer } from './text.ts'
+import { byteCount, count, displayWidth, plural, shortPeer } from './text.ts'
 
 const WIDEST_BAR = 40
 const NARROWEST_BAR = 8
@@ -15,26 +15,52 @@ export function bar(done: number, total: number, width: number): string {
 
 /** All transfers as one line. */
 export function progressLine(transfers: TransferInfo[], width: number, style: Style): string {
-  const done = transfers.reduce((sum, one) => sum + one.keysDone, 0)
-  const total = transfers.reduce((sum, one) => sum + one.keysTotal, 0)
   const head = `filling ${plural(transfers.length, 'range')} `
-  const tail = ` ${percent(done, total)} ${count(done)}/${count(total)} keys`
+  const tail = ` ${percent(shareOf(transfers))} ${amounts(transfers)}`
   const columns = Math.min(WIDEST_BAR, width - displayWidth(head) - displayWidth(tail) - 3)
   const middle =
-    columns >= NARROWEST_BAR ? `${style.dim('[')}${style.green(bar(done, total, columns))}${style.dim(']')}` : ''
+    columns >= NARROWEST_BAR
+      ? `${style.dim('[')}${style.green(bar(shareOf(transfers), 1, columns))}${style.dim(']')}`
+      : ''
   return `${head}${middle}${tail}`
 }
 
 export function transferLines(transfers: TransferInfo[], width: number, style: Style): string[] {
   if (transfers.length === 0) return ['no range is being transferred']
   const columns = Math.max(NARROWEST_BAR, Math.min(WIDEST_BAR, width - 60))
-  return transfers.map(({ range, from, keysDone, keysTotal }) => {
-    const drawn = style.green(bar(keysDone, keysTotal, columns))
-    const numbers = `${percent(keysDone, keysTotal)} ${count(keysDone)}/${count(keysTotal)} keys`
-    return `range ${String(range).padStart(4)} from ${shortPeer(from)} ${style.dim('[')}${drawn}${style.dim(']')} ${numbers}`
+  return transfers.map(transfer => {
+    const drawn = style.green(bar(shareOf([transfer]), 1, columns))
+    const numbers = `${percent(shareOf([transfer]))} ${amounts([transfer])}`
+    return `range ${String(transfer.range).padStart(4)} from ${shortPeer(transfer.from)} ${style.dim('[')}${drawn}${style.dim(']')} ${numbers}`
   })
 }
 
-function percent(done: number, total: number): string {
-  return `${Math.floor(total <= 0 ? 0 : Math.min(1, done / total) * 100)} %`.padStart(5)
+const sum = (transfers: TransferInfo[], of: (transfer: TransferInfo) => number) =>
+  transfers.reduce((total, transfer) => total + of(transfer), 0)
+
+const isOfFiles = ({ bytesTotal = 0 }: TransferInfo): boolean => bytesTotal > 0
+
+/** Of transfers in bytes and in keys, each by its own measure. */
+function shareOf(transfers: TransferInfo[]): number {
+  const share = (one: TransferInfo) =>
+    isOfFiles(one) ? one.bytesDone! / one.bytesTotal! : one.keysTotal > 0 ? one.keysDone / one.keysTotal : 0
+  const weight = (one: TransferInfo) => one.ranges ?? 1
+  const total = sum(transfers, weight)
+  return total === 0 ? 0 : sum(transfers, one => Math.min(1, share(one)) * weight(one)) / total
+}
+
+/** `3.2 MB/10.4 MB`, `4/10 keys`, or both. */
+function amounts(transfers: TransferInfo[]): string {
+  const files = transfers.filter(isOfFiles)
+  const keyed = transfers.filter(one => !isOfFiles(one))
+  const parts = []
+  if (files.length > 0)
+    parts.push(`${byteCount(sum(files, one => one.bytesDone!))}/${byteCount(sum(files, one => one.bytesTotal!))}`)
+  if (keyed.length > 0)
+    parts.push(`${count(sum(keyed, one => one.keysDone))}/${count(sum(keyed, one => one.keysTotal))} keys`)
+  return parts.join(', ')
+}
+
+function percent(share: number): string {
+  return `${Math.floor(Math.min(1, share) * 100)} %`.padStart(5)
 }

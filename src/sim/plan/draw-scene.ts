@@ -132,10 +132,14 @@ function drawReaping(random: SimRandom): number {
   return random.chance(0.8) ? random.between(11, 30) * 500 : DEFAULT_SETTINGS.reapAfterMs
 }
 
-/** Files are small here: in most runs they are rewritten and hinted all the time, in the others never. */
-function drawUpkeep(random: SimRandom): { compactBytes: number; hintBytes: number } {
+/** Files are small here: in most runs they are rewritten, hinted and handed over all the time, in the others never. */
+function drawUpkeep(random: SimRandom): Pick<NodeSettings, 'compactBytes' | 'hintBytes' | 'fileTransferBytes'> {
   const bytes = (usual: number) => (random.chance(0.7) ? random.pick([200, 1000, 5000]) : usual)
-  return { compactBytes: bytes(DEFAULT_SETTINGS.compactBytes), hintBytes: bytes(DEFAULT_SETTINGS.hintBytes) }
+  return {
+    compactBytes: bytes(DEFAULT_SETTINGS.compactBytes),
+    hintBytes: bytes(DEFAULT_SETTINGS.hintBytes),
+    fileTransferBytes: random.chance(0.7) ? random.pick([1, 200, 1000]) : DEFAULT_SETTINGS.fileTransferBytes
+  }
 }
 
 function drawWindow(

@@ -44,7 +44,7 @@ function plainLinks(plan: Plan): Plan {
 }
 
 function withDefaultStorage(plan: Plan): Plan {
-  const { cacheBytes: _, compactBytes: __, hintBytes: ___, ...settings } = plan.settings
+  const { cacheBytes: _, compactBytes: __, hintBytes: ___, fileTransferBytes: ____, ...settings } = plan.settings
   return { ...plan, settings }
 }
 

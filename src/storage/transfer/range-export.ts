@@ -5,6 +5,7 @@
  * @example
  *   const source = await store.exportRange(7)
  *   for (const { fileId, bytes } of await source.refresh()) …  await source.read(fileId, 0, 65536)
+ *   await source.breathe()      // between two reads, for whoever else uses the store
  *   await source.close()
  */
 import { CoterieError } from '../../errors.ts'
@@ -13,6 +14,7 @@ import { codeOf, isShortOfResources, shortOfResources } from '../disk/faults.ts'
 import { hexOf } from '../format/file-header.ts'
 import type { LogFile } from '../log/log-file.ts'
 import type { RangeLog } from '../log/range-log.ts'
+import type { Pace } from '../upkeep/pace.ts'
 
 export interface ExportedFile {
   /** 16 hex digits. */
@@ -32,13 +34,16 @@ interface Source {
 export class RangeExport {
   readonly #log: RangeLog
   readonly #files: FileIo
+  readonly #pace: Pace
   /** By file id; in the order in which a receiver needs them. */
   readonly #sources = new Map<string, Source>()
   #closed = false
 
-  constructor(log: RangeLog, files: FileIo) {
+  constructor(log: RangeLog, files: FileIo, pace: Pace) {
     this.#log = log
     this.#files = files
+    this.#pace = pace
+    pace.begin()
   }
 
   /**
@@ -75,6 +80,11 @@ export class RangeExport {
         cause: error
       })
     }
+  }
+
+  /** The slice ends that began with the last call: what others want of the store goes first. */
+  breathe(): Promise<void> {
+    return this.#pace.breathe()
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,7 @@
 /** Which ranges are being received: one receiver a range, and none where there are records already. */
 import { CoterieError } from '../../errors.ts'
+import { unlinkIfThere } from '../disk/faults.ts'
+import { parseFileName } from '../format/file-header.ts'
 import type { FilesShared } from '../log/log-files.ts'
 import type { FoundLog } from '../opening.ts'
 import { RangeReceiver } from './range-receiver.ts'
@@ -57,6 +59,22 @@ export class Receivers {
     } catch (error) {
       await receiver.close()
       throw error
+    }
+  }
+
+  /** Forgets what was received of a range, unless it is being received now. */
+  async discard(range: number): Promise<void> {
+    const { files, dirSync } = this.#shared
+    if (this.#receiving.has(range)) return
+    this.#receiving.set(range, false)
+    try {
+      for (const name of await files.list(this.#init.dir)) {
+        const parsed = parseFileName(name)
+        if (parsed?.kind === 'part' && parsed.range === range) await unlinkIfThere(files, `${this.#init.dir}/${name}`)
+      }
+      await dirSync.sync(dirSync.changed())
+    } finally {
+      this.#receiving.delete(range)
     }
   }
 }

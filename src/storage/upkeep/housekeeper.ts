@@ -60,7 +60,7 @@ export class Housekeeper {
   constructor(parts: HousekeeperParts, init: HousekeeperInit) {
     this.#parts = parts
     this.#init = init
-    this.#pace = new Pace(parts, parts.latency, parts.operations)
+    this.#pace = this.newPace()
   }
 
   /** The range that is being rewritten now. */
@@ -71,6 +71,12 @@ export class Housekeeper {
   /** Finished ones. */
   get compactions(): number {
     return this.#compactions
+  }
+
+  /** For work that shares the disk as this does: range files on their way to or from others. */
+  newPace(): Pace {
+    const { latency, operations } = this.#parts
+    return new Pace(this.#parts, latency, operations)
   }
 
   start(): void {

@@ -199,6 +199,9 @@ test('progress', () => {
     `filling 1 range [${'█'.repeat(5)}${' '.repeat(15)}]  25 % 500/2,000 keys`
   )
   assert.is(progressLine(transfers, 40, plain), 'filling 1 range   25 % 500/2,000 keys')
+  const files = { ...transfers[0]!, keysDone: 0, keysTotal: 0, bytesDone: 3 << 20, bytesTotal: 4 << 20 }
+  assert.is(progressLine([files], 40, plain), 'filling 1 range   75 % 3.0 MiB/4.0 MiB')
+  assert.is(progressLine([files, ...transfers], 60, plain), 'filling 2 ranges   50 % 3.0 MiB/4.0 MiB, 500/2,000 keys')
   assert.match(transferLines(transfers, 100, plain)[0]!, /^range {4}7 from …AAAAAAA1 \[█+ +\] +25 % 500\/2,000 keys$/)
 })
 

@@ -1,0 +1,134 @@
+/**
+ * The initiator's side of a session in which range files travel: copies that this node is to have and of which it has nothing
+ * come as the files of another node, checked record by record, in the order in which they are asked for.
+ *
+ *   initiator                              answerer (`file-sender.ts`)
+ *   fetch: ranges, beginnings it has  →
+ *                                     ←    of each range: files, what it lacks of them, files again, …, files (last)
+ *                                     ←    fetched
+ */
+import { CoterieError } from '../errors.ts'
+import type { Network, Timers } from '../ports.ts'
+import type { CopyFiles, RangeReceiver } from '../replica/copy-files.ts'
+import type { FileLength, FileMessage } from './file-codec.ts'
+import { Outbox } from './outbox.ts'
+import type { SyncMessage } from './sync-codec.ts'
+import { converse, Watch, withStream } from './sync-stream.ts'
+
+export interface FetchParts {
+  network: Network
+  timers: Timers
+  copyFiles: CopyFiles
+}
+
+export interface FetchOptions {
+  /** Asked before a range becomes a copy: whether it is still wanted. */
+  isWanted: (range: number) => boolean
+  /** The range has come, or will not: the other side has no files for it that are worth it. */
+  onSettled: (range: number) => void
+  onProgress: (bytesDone: number, bytesTotal: number) => void
+  signal?: AbortSignal
+}
+
+/** Throws what the stream or the disk throws. What was received by then stays, and a later session goes on there. */
+export async function fetchFiles(
+  parts: FetchParts,
+  peer: string,
+  ranges: readonly number[],
+  options: FetchOptions
+): Promise<void> {
+  const fetch = new Fetch(parts.copyFiles, options)
+  try {
+    const wanted = await fetch.open(ranges)
+    await withStream(parts.network, peer, options.signal, async stream => {
+      const outbox = new Outbox<SyncMessage>()
+      outbox.add([{ type: 'fetch', ranges: wanted }])
+      outbox.end()
+      await converse(stream, outbox, new Watch(parts.timers, stream, options.signal), message => fetch.take(message))
+    })
+    if (!fetch.done) throw new CoterieError('unreachable', 'the sync stream ended before its session did')
+  } finally {
+    await fetch.close()
+  }
+}
+
+class Fetch {
+  readonly #files: CopyFiles
+  readonly #options: FetchOptions
+  readonly #receivers = new Map<number, RangeReceiver>()
+  /** Bytes of each range: received so far, and to be received as far as is known. */
+  readonly #bytes = new Map<number, { done: number; total: number }>()
+  done = false
+
+  constructor(files: CopyFiles, options: FetchOptions) {
+    this.#files = files
+    this.#options = options
+  }
+
+  async open(ranges: readonly number[]): Promise<{ range: number; have: FileLength[] }[]> {
+    const wanted = []
+    for (const range of ranges) {
+      const receiver = await this.#files.take(range)
+      this.#receivers.set(range, receiver)
+      const have = receiver.progress().map(({ fileId, verifiedBytes }) => ({ fileId, bytes: verifiedBytes }))
+      wanted.push({ range, have })
+    }
+    return wanted
+  }
+
+  async take(message: SyncMessage): Promise<void> {
+    switch (message.type) {
+      case 'files':
+        return this.#takeFiles(message)
+      case 'bytes': {
+        const { range, fileId, offset, bytes } = message
+        const progress = this.#bytes.get(range)
+        if (progress === undefined) throw new CoterieError('protocol', `bytes of range ${range} before its files`)
+        await this.#receiver(range).append(fileId, offset, bytes)
+        progress.done += bytes.length
+        return this.#tell()
+      }
+      case 'fetched':
+        this.done = true
+        return
+      default:
+        throw new CoterieError('protocol', `"${message.type}" is not for who asks for files`)
+    }
+  }
+
+  async #takeFiles({ range, files, last }: Extract<FileMessage, { type: 'files' }>): Promise<void> {
+    const receiver = this.#receiver(range)
+    if (!last) {
+      const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
+      const done = files.reduce((sum, { fileId, bytes }) => sum + Math.min(bytes, receiver.endOf(fileId)), 0)
+      this.#bytes.set(range, { done, total })
+      return this.#tell()
+    }
+    if (files.length === 0 || !this.#options.isWanted(range)) await receiver.abandon()
+    else await this.#files.adopt(range, receiver, files)
+    this.#receivers.delete(range)
+    this.#options.onSettled(range)
+  }
+
+  /** Those that have not been committed let go of their files, which stay. */
+  async close(): Promise<void> {
+    for (const receiver of this.#receivers.values()) await receiver.close()
+    this.#receivers.clear()
+  }
+
+  #tell(): void {
+    let bytesDone = 0
+    let bytesTotal = 0
+    for (const { done, total } of this.#bytes.values()) {
+      bytesDone += done
+      bytesTotal += total
+    }
+    this.#options.onProgress(bytesDone, bytesTotal)
+  }
+
+  #receiver(range: number): RangeReceiver {
+    const receiver = this.#receivers.get(range)
+    if (receiver === undefined) throw new CoterieError('protocol', `files of range ${range} that nobody asked for`)
+    return receiver
+  }
+}
