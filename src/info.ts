@@ -87,9 +87,12 @@ export class Info {
   }
 
   #silentOwner(peerId: string, ranges: number): unknown {
-    const addresses = this.#parts.membership.addressBook.addressesOf(peerId)
-    const unknown = { zone: '', capacity: 1, keys: 0, bytes: 0, opsPerSecond: 0, incarnation: 0 }
-    return { peerId, status: 'up', alive: false, verdict: 'down', addresses, ranges, ...unknown, self: false }
+    const { membership, zones } = this.#parts
+    const addresses = membership.addressBook.addressesOf(peerId)
+    const verdict = membership.isRemoved(peerId) ? 'removed' : 'down'
+    const unknown = { capacity: 1, keys: 0, bytes: 0, opsPerSecond: 0, incarnation: 0 }
+    const zone = zones.of(peerId)
+    return { peerId, status: 'up', alive: false, verdict, zone, addresses, ranges, ...unknown, self: false }
   }
 
   #ring(): unknown {
