@@ -12,6 +12,7 @@ import { keys } from './commands/keys.ts'
 import { leave } from './commands/leave.ts'
 import { members } from './commands/members.ts'
 import { node } from './commands/node.ts'
+import { plan } from './commands/plan.ts'
 import { put } from './commands/put.ts'
 import { removePeer } from './commands/remove.ts'
 import { repl } from './commands/repl.ts'
@@ -39,6 +40,7 @@ export const commands: Command[] = [
   stats,
   status,
   transfers,
+  plan,
   leave,
   removePeer,
   inspect,

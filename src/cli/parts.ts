@@ -46,6 +46,7 @@ export interface MemberInfo {
   peerId: string
   status: string
   alive: boolean
+  verdict?: 'up' | 'suspect' | 'down' | 'removed'
   zone: string
   capacity: number
   addresses: string[]

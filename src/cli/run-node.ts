@@ -29,7 +29,6 @@ import { DIR_FLAG, readSecretFile } from './target.ts'
 import * as values from './values.ts'
 
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'silent'] as const
-const MAX_CAPACITY = 1_000_000
 const MAX_RECLAIM_S = 30 * 24 * 3600
 /** Often enough to look alive, rarely enough to cost nothing. */
 const PROGRESS_INTERVAL_MS = 500
@@ -109,9 +108,7 @@ export async function nodeOptions(given: Arguments, dir: string): Promise<NodeOp
   const mdns = given.on('no-mdns') ? false : (config.mdns ?? true)
   const seeds = values.addresses(given, 'seed') ?? fromConfig('seeds') ?? []
   const zone = given.text('zone') ?? config.zone
-  const capacity =
-    values.optional(given, 'capacity', (name, text) => values.positiveNumber(name, text, MAX_CAPACITY)) ??
-    config.capacity
+  const capacity = values.optional(given, 'capacity', values.capacity) ?? config.capacity
   const durability =
     values.optional(given, 'durability', (name, text) =>
       values.oneOf(name, text, ['os', 'interval', 'disk'] as const)

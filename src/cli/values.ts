@@ -7,6 +7,7 @@ import { type Arguments, usage } from './args.ts'
 const MAX_TIMEOUT_MS = 86_400_000
 /** A hundred years. */
 const MAX_TTL_S = 3_155_760_000
+const MAX_CAPACITY = 1_000_000
 
 export function wholeNumber(name: string, text: string, low: number, high: number): number {
   const value = Number(text)
@@ -23,6 +24,9 @@ export function positiveNumber(name: string, text: string, high: number): number
   }
   return value
 }
+
+/** A node's share of the ranges, relative to the others'. */
+export const capacity = (name: string, text: string): number => positiveNumber(name, text, MAX_CAPACITY)
 
 export function level(name: string, text: string): Level {
   if (text === 'quorum' || text === 'all' || text === 'default') return text

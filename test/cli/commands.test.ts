@@ -169,6 +169,29 @@ test('keys, members, ring, where, stats, transfers, inspect', async () => {
   assert.is((await cli(['inspect', secretFile])).out, `file ${secretFile}\n`)
 })
 
+test('plan: one document, or what it comes to in words; it asks, and changes nothing', async () => {
+  const { sh, cluster } = shell()
+  const plan = JSON.parse((await sh(['plan', '--join', '2', '--zone', 'attic', '--json'])).out)
+  assert.equal(plan.change.join, [
+    { peerId: 'new-1', zone: 'attic', capacity: 1 },
+    { peerId: 'new-2', zone: 'attic', capacity: 1 }
+  ])
+  assert.equal([plan.ranges, plan.copies, plan.nodes.length], [16, 3, 5])
+  assert.is(
+    plan.moved,
+    plan.nodes.slice(3).reduce((sum: number, { after }: { after: number }) => sum + after, 0)
+  )
+  const { code, out, err } = await sh(['plan', '--join', '2', '--zone', 'attic'])
+  assert.equal([code, err], [0, ''])
+  assert.match(out, `${plan.moved} of 16 ranges would change owner\n${plan.copied} copies would be made, about `)
+  assert.match(out, /warning: 5 nodes are more than one for every 8 ranges/)
+  assert.match((await sh(['plan', '--capacity', `${MEMBERS[0]!.peerId}=3`])).out, /AAAAAAA1 +stays +6 +\d+ +9\.6 +3 +-/)
+  const bad = await sh(['plan', '--leave', 'nobody'])
+  assert.equal([bad.code, bad.out], [2, ''])
+  assert.match(bad.err, '--leave is "nobody", which is no member of this cluster')
+  assert.ok(cluster.calls.every(({ name }) => name === 'info'))
+})
+
 test('the target: an invite, a running node, none, or a missing secret', async () => {
   const parts = fakeParts()
   const text = encodeInvite({ clusterId: CLUSTER_ID, name: 'x', addresses: [] })

@@ -1,7 +1,10 @@
 /** The REPL's commands about the cluster and about itself. */
 
+import { parseArguments } from '../args.ts'
 import type { ClusterStatus, InfoTopic, MemberInfo, RingInfo, TransferInfo, WhereInfo } from '../parts.ts'
+import { PLAN_FLAGS, planOf } from '../plan.ts'
 import { memberLines, ringLines, statLines, whereLines } from '../render/cluster.ts'
+import { planLines } from '../render/plan.ts'
 import { statusLines } from '../render/status.ts'
 import { plural } from '../render/text.ts'
 import { progressLine, transferLines } from '../render/transfers.ts'
@@ -88,6 +91,17 @@ const transfers: Verb = {
   }
 }
 
+const plan: Verb = {
+  name: 'plan',
+  usage: '[--join N [--zone Z] [--join-capacity C]] [--leave PEER] [--remove PEER] [--capacity PEER=C]',
+  summary: 'show what would move, without changing anything',
+  async run(sitting, words) {
+    const texts = words.map(({ text }) => text)
+    const given = parseArguments(texts, PLAN_FLAGS, { command: plan.name, args: [] }, {})
+    await lines(sitting, planLines(await planOf(given, sitting.cluster), sitting.width(), sitting.style))
+  }
+}
+
 const set: Verb = {
   name: 'set',
   usage: '[r|w n|quorum|all|default] [timeout ms|default] [timing on|off]',
@@ -111,4 +125,4 @@ function change(settings: Settings, name: string, text: string): void {
   else settings[setting] = values.level(setting, text)
 }
 
-export const clusterVerbs: Verb[] = [where, members, ring, stats, status, transfers, set]
+export const clusterVerbs: Verb[] = [where, members, ring, stats, status, transfers, plan, set]

@@ -2,8 +2,10 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { MemberInfo, RingInfo } from '../../../src/cli/parts.ts'
+import type { PlanInfo } from '../../../src/cli/plan.ts'
 import { memberLines, ringLines, statLines } from '../../../src/cli/render/cluster.ts'
 import { deleteOutcome, putOutcome } from '../../../src/cli/render/outcome.ts'
+import { planLines } from '../../../src/cli/render/plan.ts'
 import { siblingLines } from '../../../src/cli/render/siblings.ts'
 import { statusLines } from '../../../src/cli/render/status.ts'
 import { makeStyle, plain, styleOf } from '../../../src/cli/render/style.ts'
@@ -124,6 +126,58 @@ test('members', () => {
   assert.ok(widest(memberLines(MEMBERS, 80, plain)) <= 80)
   const hostile = { ...MEMBERS[0]!, zone: 'a\x1b[2J', addresses: [] }
   assert.not.match(memberLines([hostile], 120, plain).join(''), '\x1b')
+})
+
+test('a plan: what it costs, who has what, from whom to whom, and every warning in words', () => {
+  const node = { fate: 'stays' as const, up: true, zone: 'a\x1b[2J', capacity: 1, before: 30, after: 20, share: 21.25 }
+  const plan: PlanInfo = {
+    change: { join: [], leave: [], remove: [], capacity: [] },
+    ranges: 64,
+    copies: 3,
+    moved: 20,
+    copied: 61,
+    bytes: 2048,
+    least: { moved: 20, copied: 60, bytes: 2000 },
+    moves: Array.from({ length: 14 }, (_, i) => ({ from: 'a', to: `n${i}`, ranges: i === 0 ? 1000 : 1 })),
+    nodes: [
+      { ...node, peerId: 'a' },
+      { ...node, peerId: 'b', up: false, after: 22.25 + 3 }
+    ],
+    warnings: [
+      { what: 'few-nodes', nodes: 1 },
+      { what: 'fewer-zones', before: 3, after: 1 },
+      { what: 'crowded', ranges: [7] },
+      { what: 'thin', nodes: 9 },
+      { what: 'off-share', peerIds: ['a', 'b'] },
+      { what: 'stuck', ranges: Array.from({ length: 13 }, (_, i) => i) },
+      { what: 'down', peerIds: ['b'] },
+      { what: 'alive', peerIds: Array.from({ length: 13 }, (_, i) => `p${i}`) }
+    ]
+  }
+  const lines = planLines(plan, 80, plain)
+  assert.equal(lines.slice(0, 4), [
+    '20 of 64 ranges would change owner',
+    '61 copies would be made, about 2.0 KiB',
+    'at least, for the same shares: 20 ranges, 60 copies, about 2.0 KiB',
+    ''
+  ])
+  assert.match(lines[5]!, /^a +stays +30 +20 +21\.3 +1 +a\\x1b\[2J$/)
+  assert.match(lines[6]!, /^b +down +30/)
+  assert.match(lines[9]!, /^a +n0 +1,000$/)
+  assert.is(lines.at(-10), 'and 2 ranges between 2 other pairs')
+  assert.equal(lines.slice(-8), [
+    'warning: 1 node that can be reached would be left, and every range is to have 3 copies',
+    'warning: the copies of a range would be in 1 zone; now there are 3',
+    'warning: 1 range (7) would be in fewer zones than there could be',
+    'warning: 9 nodes are more than one for every 8 ranges: shares get uneven',
+    'warning: a range or more from a fair share: a (-1.3), b (+4.0)',
+    'warning: nobody could take 13 ranges (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, …) from those that go',
+    'warning: down, and left with what they have: b; --remove plans without them',
+    'warning: up, and to be removed: p0, p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11 and 1 more; with --leave they hand on what they hold first'
+  ])
+  const rest = { ...plan, moved: 0, copied: 0, moves: [], warnings: [] }
+  assert.equal(planLines(rest, 80, plain)[0], 'nothing would move')
+  assert.is(planLines(rest, 80, plain).length, 5)
 })
 
 test('the ring: a letter a range, counts, nobody, the dead', () => {

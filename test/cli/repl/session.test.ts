@@ -154,6 +154,7 @@ test('comments, empty lines, quit, help, aliases, timing', async () => {
     'ring',
     'stats',
     'transfers',
+    'plan',
     'set',
     'forget'
   ]) {
@@ -180,6 +181,22 @@ test('the cluster in pictures', async () => {
   assert.match((await type('where k')).text, 'owner')
   assert.match((await type('stats')).text, 'rounds')
   assert.match((await type('transfers')).text, 'no range is being transferred')
+})
+
+test('plan: what would move, and what it refuses', async () => {
+  const { type, cluster } = sitting()
+  const { code, text } = await type('plan --join 2 --zone "far away"')
+  assert.is(code, 0)
+  assert.match(text, /^\d+ of 16 ranges would change owner\n/)
+  assert.match(text, /^new-2 +joins +0 +\d+ +3\.2 +1 +far away$/m)
+  assert.match((await type('plan --leave AAAAAAAAA1')).text, /^…AAAAAAA1 +leaves +6 +0 +0\.0/m)
+  assert.equal(await type('plan --leave nobody'), {
+    code: 2,
+    quit: false,
+    text: '! error: --leave is "nobody", which is no member of this cluster; coterie members lists them'
+  })
+  assert.match((await type('plan --jion 2')).text, 'did you mean --join')
+  assert.ok(cluster.calls.every(({ name }) => name === 'info'))
 })
 
 test('transfers --watch draws until all has arrived, or until Ctrl-C', async () => {
@@ -211,7 +228,7 @@ test('completion: commands, keys seen, settings', async () => {
   assert.equal(session.complete('get car'), [['care ', 'cart:7 '], 'car'])
   assert.equal(session.complete('get '), [['"c d" ', 'care ', 'cart:7 '], ''])
   assert.equal(session.complete('set t'), [['timeout ', 'timing '], 't'])
-  assert.equal(session.complete('help p'), [['put '], 'p'])
+  assert.equal(session.complete('help p'), [['plan ', 'put '], 'p'])
   assert.equal(session.complete('put cart:7 x'), [[], 'x'])
 })
 
