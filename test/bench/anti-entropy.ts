@@ -7,16 +7,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BucketSums } from '../../src/replica/bucket-sums.ts'
-import { CopyFiles } from '../../src/replica/copy-files.ts'
-import { CopyTable } from '../../src/replica/copy-table.ts'
-import { RangeClocks } from '../../src/replica/range-clocks.ts'
-import { Replicas } from '../../src/replica/replicas.ts'
-import { silentLog, systemClock, systemRandom, systemTimers } from '../../src/runtime.ts'
-import { nodeFiles } from '../../src/storage/disk/node-files.ts'
-import { RangeStore } from '../../src/storage/range-store.ts'
 import { session } from '../support/compare-session.ts'
 import type { MemoryPipe } from '../support/memory-duplex.ts'
-import { LoopDelay, machine, median, randomValue, table } from './measure.ts'
+import { LoopDelay, machine, median, table } from './measure.ts'
+import { intentOf, openReplica, type Replica } from './replica.ts'
 
 const KEYS = Number(process.env.KEYS ?? 1_000_000)
 const RUNS = Number(process.env.RUNS ?? 3)
@@ -27,8 +21,6 @@ const ALL = Array.from({ length: Q }, (_, range) => range)
 /** One writes, and the other has not heard of it. */
 const MISSED = [0, 1, 100, 10_000]
 
-type Replica = Awaited<ReturnType<typeof openReplica>>
-
 interface Cost {
   wallMs: number
   cpuMs: number
@@ -38,29 +30,12 @@ interface Cost {
   loopMs: number
 }
 
-async function openReplica(dir: string) {
-  const ports = { clock: systemClock, timers: systemTimers, random: systemRandom, files: nodeFiles, log: silentLog }
-  const store = new RangeStore(ports, { dir: `${dir}/ranges`, q: Q, durability: 'os', cacheBytes: 32 << 20 })
-  const copies = new CopyTable(ports, { dir })
-  const clocks = new RangeClocks(ports, { store }, { path: `${dir}/clocks.json` })
-  const replicas = new Replicas(ports, { store, copies, clocks }, { q: Q })
-  await nodeFiles.makeDir(dir)
-  await store.open()
-  await replicas.create(ALL)
-  await copies.set(ALL, 'synced')
-  return { store, replicas, copyFiles: new CopyFiles({ store, replicas }, { leastBytes: Number.POSITIVE_INFINITY }) }
-}
-
-let writes = 0
-
 /** Writes `count` keys through one replica, and gives their states to the others. */
 async function write([first, ...others]: Replica[], from: number, count: number): Promise<void> {
   const one = async (i: number) => {
     const key = new TextEncoder().encode(`key ${i}`)
     const range = first!.replicas.rangeOf(key)
-    const writeId = (++writes).toString(16).padStart(16, '0')
-    const intent = { value: randomValue(VALUE_BYTES).slice(), context: undefined, writeId, expiresAtMs: 0 }
-    const { bytes, stored } = await first!.replicas.write(range, key, intent)
+    const { bytes, stored } = await first!.replicas.write(range, key, intentOf(VALUE_BYTES))
     await Promise.all([stored, ...others.map(({ replicas }) => replicas.merge(range, key, bytes))])
   }
   for (let at = from; at < from + count; at += AT_ONCE) {
@@ -110,8 +85,8 @@ function sumsNs(): number {
 export async function benchAntiEntropy(): Promise<string> {
   const scratch = mkdtempSync(join(tmpdir(), 'coterie-bench-'))
   try {
-    const a = await openReplica(join(scratch, 'a'))
-    const b = await openReplica(join(scratch, 'b'))
+    const a = await openReplica(join(scratch, 'a'), { q: Q, synced: ALL })
+    const b = await openReplica(join(scratch, 'b'), { q: Q, synced: ALL })
     await write([a, b], 0, KEYS)
     const startMs = performance.now()
     for (const range of ALL) a.replicas.sums(range)

@@ -4,6 +4,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   gossip: async () => (await import('./gossip.ts')).benchGossip(process.argv.slice(3)),
   storage: async () => (await import('./storage.ts')).benchStorage(process.argv.slice(3)),
   'anti-entropy': async () => (await import('./anti-entropy.ts')).benchAntiEntropy(),
+  transfer: async () => (await import('./transfer.ts')).benchTransfer(),
   planner: async () => (await import('./planner.ts')).benchPlanner(),
   sim: async () => (await import('./sim.ts')).benchSim()
 }

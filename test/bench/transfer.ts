@@ -1,0 +1,146 @@
+/**
+ * How fast ranges move from one node to another, against the floor: the same number of bytes over one bare libp2p stream
+ * (TCP, Noise, Yamux, the settings of `wire/host.ts`) between the same two processes. As files (`file-fetch.ts`, with all
+ * that makes them a copy: checked, written, read once more, synced), and key by key (`compare.ts`). In turn, several runs.
+ * Environment: MIB (256), VALUE_BYTES (1024), RANGES (16), RUNS (5).
+ */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Connection, Stream } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import type { Network } from '../../src/ports.ts'
+import { answerSync, compareRanges } from '../../src/repair/compare.ts'
+import { fetchFiles } from '../../src/repair/file-fetch.ts'
+import { systemTimers } from '../../src/runtime.ts'
+import { duplexOf } from '../../src/wire/duplex.ts'
+import { hostConfig } from '../../src/wire/host.ts'
+import { createIdentity } from '../../src/wire/identity.ts'
+import { bytesOf, drained } from '../../src/wire/streams.ts'
+import { machine, median, table } from './measure.ts'
+import { intentOf, openReplica } from './replica.ts'
+
+const MIB = Number(process.env.MIB ?? 256)
+const VALUE_BYTES = Number(process.env.VALUE_BYTES ?? 1024)
+const Q = Number(process.env.RANGES ?? 16)
+const RUNS = Number(process.env.RUNS ?? 5)
+const ALL = Array.from({ length: Q }, (_, range) => range)
+const SOURCE_FLAG = '--transfer-source'
+const [BARE, SYNC] = ['/coterie-bench/bare/1', '/coterie-bench/sync/1']
+const PIECE = new Uint8Array(256 * 1024).fill(7)
+const WRITES_AT_ONCE = 256
+const MEGA = 1e6
+
+const host = async (listen: string[]) => {
+  const { privateKey } = await createIdentity()
+  return createLibp2p(hostConfig({ privateKey, listen, clusterId: '0'.repeat(32) }))
+}
+
+// ---- the process that has the ranges
+
+async function source(dir: string): Promise<void> {
+  const node = await host(['/ip4/127.0.0.1/tcp/0'])
+  const { store, replicas, copyFiles } = await openReplica(dir, { q: Q, synced: ALL })
+  const count = Math.floor((MIB * 2 ** 20) / VALUE_BYTES)
+  const one = async (i: number) => {
+    const key = new TextEncoder().encode(`key ${i}`)
+    const { stored } = await replicas.write(replicas.rangeOf(key), key, intentOf(VALUE_BYTES))
+    await stored
+  }
+  for (let at = 0; at < count; at += WRITES_AT_ONCE)
+    await Promise.all(Array.from({ length: Math.min(WRITES_AT_ONCE, count - at) }, (_, i) => one(at + i)))
+  const { fileBytes } = store.totalStats()
+  await node.handle(BARE, stream => sendBare(stream, fileBytes))
+  const parts = { replicas, copyFiles, timers: systemTimers, prepare: async () => {}, mayProve: () => true }
+  await node.handle(SYNC, stream => answerSync(parts, duplexOf(stream)))
+  process.on('disconnect', () => process.exit(0))
+  process.send!({ address: node.getMultiaddrs()[0]!.toString(), fileBytes, keys: count })
+}
+
+async function sendBare(stream: Stream, bytes: number): Promise<void> {
+  for (let sent = 0; sent < bytes; sent += PIECE.length) if (!stream.send(PIECE)) await drained(stream)
+  await stream.close()
+}
+
+if (process.argv[2] === SOURCE_FLAG) await source(process.argv[3]!)
+
+// ---- the process that takes them
+
+async function bare(connection: Connection): Promise<number> {
+  const stream = await connection.newStream(BARE)
+  let bytes = 0
+  stream.addEventListener('message', ({ data }) => {
+    bytes += bytesOf(data).length
+  })
+  await new Promise<void>(resolve => {
+    stream.addEventListener('remoteCloseWrite', () => resolve(), { once: true })
+  })
+  await stream.close()
+  return bytes
+}
+
+async function taken(dir: string, network: Network, way: 'files' | 'keys', keys: number): Promise<void> {
+  const { store, copies, replicas, copyFiles } = await openReplica(dir, { q: Q, synced: [] })
+  if (way === 'files') {
+    let settled = 0
+    const parts = { network, timers: systemTimers, copyFiles }
+    const onSettled = () => {
+      settled++
+    }
+    await fetchFiles(parts, 'source', ALL, { isWanted: () => true, onSettled, onProgress: () => {} })
+    if (settled !== Q) throw new Error(`${settled} of ${Q} ranges came`)
+  } else {
+    await replicas.create(ALL)
+    await compareRanges({ replicas, network, timers: systemTimers }, 'source', ALL)
+    await replicas.sync(ALL)
+  }
+  if (store.totalStats().keys !== keys) throw new Error(`${store.totalStats().keys} of ${keys} keys came`)
+  await copies.set(ALL, 'syncing')
+  await store.close()
+}
+
+export async function benchTransfer(): Promise<string> {
+  const scratch = mkdtempSync(join(tmpdir(), 'coterie-bench-'))
+  const child = fork(import.meta.filename, [SOURCE_FLAG, join(scratch, 'source')], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc']
+  })
+  const node = await host([])
+  try {
+    const [{ address, fileBytes, keys }] = (await once(child, 'message')) as [
+      { address: string; fileBytes: number; keys: number }
+    ]
+    const connection = await node.dial(multiaddr(address))
+    const open = async () => duplexOf(await connection.newStream(SYNC))
+    const network = { open } as unknown as Network
+    const rates: Record<'bare' | 'files' | 'keys', number[]> = { bare: [], files: [], keys: [] }
+    for (let run = 0; run < RUNS; run++) {
+      for (const way of ['bare', 'files', 'keys'] as const) {
+        const startMs = performance.now()
+        const bytes = way === 'bare' ? await bare(connection) : fileBytes
+        if (way !== 'bare') await taken(join(scratch, `${way}-${run}`), network, way, keys)
+        rates[way].push(bytes / MEGA / ((performance.now() - startMs) / 1000))
+        rmSync(join(scratch, `${way}-${run}`), { recursive: true, force: true })
+      }
+    }
+    const ratio = (way: 'files' | 'keys') => median(rates[way].map((rate, run) => rate / rates.bare[run]!)).toFixed(2)
+    return [
+      `${machine()}; ${(fileBytes / MEGA).toFixed(0)} MB in ${Q} ranges, values of ${VALUE_BYTES} bytes; ${RUNS} runs in turn, medians`,
+      '',
+      table(
+        ['', 'MB/s', 'of the bare stream'],
+        [
+          ['a bare libp2p stream', median(rates.bare), '1'],
+          ['ranges, as files', median(rates.files), ratio('files')],
+          ['ranges, key by key', median(rates.keys), ratio('keys')]
+        ]
+      )
+    ].join('\n')
+  } finally {
+    await node.stop()
+    if (child.connected) child.disconnect()
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
