@@ -191,6 +191,7 @@ export class Info {
       mirrors: mirrors.size,
       transfers: transfers.list().length,
       keysReceived: transfers.keysReceived,
+      bytesReceived: transfers.bytesReceived,
       antiEntropy: antiEntropy.stats(),
       gossip: membership.stats(),
       syncLagMs: store.syncLagMs(),

@@ -99,6 +99,7 @@ export class StateSink {
   #parts: Uint8Array[] = []
   #partBytes = 0
   merged = 0
+  mergedBytes = 0
   /** What this copy takes for dead of the states that came, by range. */
   readonly dead = new Map<number, DeadItem[]>()
   /** Ranges of which a live value came that this copy takes for dead. */
@@ -135,6 +136,7 @@ export class StateSink {
       merging.catch(() => undefined)
       running.push(merging)
       this.merged++
+      this.mergedBytes += key.length + whole.length
       if (running.length < MERGES_AT_ONCE) continue
       await Promise.all(running)
       running = []

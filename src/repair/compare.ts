@@ -46,8 +46,11 @@ export interface CompareOptions {
   /** Gives the verdicts, for a copy that catches up; the caller closes their arrivals. */
   verdicts?: boolean
   signal?: AbortSignal
-  /** Called as states arrive: how many so far, and how many keys the other side holds in ranges that differ. */
-  onProgress?: (keysDone: number, keysTotal: number) => void
+  /**
+   * Called as states arrive: how many so far, how many keys the other side holds in ranges that differ, and the bytes of
+   * the keys and states that came.
+   */
+  onProgress?: (keysDone: number, keysTotal: number, bytesDone: number) => void
 }
 
 /** Runs a session with `peer`. Throws what the stream throws; whatever was merged by then stays. */
@@ -124,7 +127,7 @@ class Initiator {
         return
       case 'states':
         await this.#sink.take(message)
-        this.#options.onProgress?.(this.#sink.merged, this.#keysTotal)
+        this.#options.onProgress?.(this.#sink.merged, this.#keysTotal, this.#sink.mergedBytes)
         return
       case 'want': {
         const positions = unpackPositions(message.positions)

@@ -12,7 +12,8 @@ export interface Transfer {
 }
 
 export interface Progress {
-  keys: (done: number, total: number) => void
+  /** `bytes`: of the keys and states that came so far. */
+  keys: (done: number, total: number, bytes: number) => void
   bytes: (done: number, total: number) => void
   end: () => void
 }
@@ -20,7 +21,8 @@ export interface Progress {
 export class Transfers {
   readonly #running = new Set<Transfer>()
   #keysReceived = 0
-  #bytesReceived = 0
+  #fileBytesReceived = 0
+  #stateBytesReceived = 0
 
   begin(from: string, ranges: readonly number[]): Progress {
     const transfer = {
@@ -32,15 +34,18 @@ export class Transfers {
       bytesDone: 0,
       bytesTotal: 0
     }
+    let stateBytes = 0
     this.#running.add(transfer)
     return {
-      keys: (done, total) => {
+      keys: (done, total, bytes) => {
+        this.#stateBytesReceived += bytes - stateBytes
+        stateBytes = bytes
         this.#keysReceived += done - transfer.keysDone
         transfer.keysDone = done
         transfer.keysTotal = total
       },
       bytes: (done, total) => {
-        this.#bytesReceived += done - transfer.bytesDone
+        this.#fileBytesReceived += done - transfer.bytesDone
         transfer.bytesDone = done
         transfer.bytesTotal = total
       },
@@ -58,7 +63,7 @@ export class Transfers {
 
   /** Grows while anything comes in: keys, and files in units of 1 KiB. */
   get headway(): number {
-    return this.#keysReceived + Math.floor(this.#bytesReceived / 1024)
+    return this.#keysReceived + Math.floor(this.#fileBytesReceived / 1024)
   }
 
   /** In the same units, what is known to be still to come. */
@@ -67,8 +72,8 @@ export class Transfers {
     return Math.ceil(left.reduce((sum, one) => sum + Math.max(0, one), 0))
   }
 
-  /** Of range files. */
+  /** Of range files, and of keys and their states that came one by one. */
   get bytesReceived(): number {
-    return this.#bytesReceived
+    return this.#fileBytesReceived + this.#stateBytesReceived
   }
 }
