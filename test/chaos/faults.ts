@@ -2,17 +2,24 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ChaosNode } from './chaos-node.ts'
 import { Halves } from './halves.ts'
 import { deafen, hear } from './links.ts'
-import type { LoadInit } from './load.ts'
-import type { ChaosNode, Site } from './site.ts'
+import type { Load, LoadInit } from './load.ts'
+import type { Site, SiteInit } from './site.ts'
 
 export interface Fault {
   name: string
   /** Resolves when the fault is over. */
   run(site: Site, tools: Tools): Promise<void>
+  /** A cluster of its own; without, it shares one with the others. */
+  site?: SiteInit
+  /** Before there is load. */
+  prepare?(site: Site): Promise<void>
   /** Once all replicas are identical again: what was found, in words. */
   check?(site: Site): Promise<string>
+  /** Tables of its own, for below that of all faults. */
+  report?(): string
   load?: Omit<LoadInit, 'perSecond'>
 }
 
@@ -20,6 +27,7 @@ export interface Tools {
   pause: (ms: number) => Promise<void>
   /** Pulls a host's cable, or puts it in again. */
   cable: (host: number, plugged: boolean) => Promise<void>
+  load: Load
 }
 
 const DOWN_MS = 8000
@@ -31,6 +39,9 @@ const DAMAGES_A_FILE = 3
 const RECOVERY_MS = 60_000
 
 const victim = (site: Site): ChaosNode => site.nodes.at(-1)!
+
+/** The cluster that they share. */
+export const FIVE: SiteInit = { nodes: 5, diskMib: 256 }
 
 export const FAULTS: Fault[] = [
   {
@@ -68,17 +79,17 @@ export const FAULTS: Fault[] = [
   {
     name: 'disk stalls 10 s',
     async run(site, { pause }) {
-      await site.disk.freeze()
+      await site.disk!.freeze()
       await pause(STALL_MS)
-      await site.disk.thaw()
+      await site.disk!.thaw()
     }
   },
   {
     name: 'disk full',
     async run(site, { pause }) {
-      await site.disk.fillUp()
+      await site.disk!.fillUp()
       await pause(FULL_MS)
-      site.disk.makeRoom()
+      site.disk!.makeRoom()
     }
   },
   {

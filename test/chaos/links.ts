@@ -1,5 +1,5 @@
 /** One-way cuts between hosts: what arrives from some is dropped (nftables). */
-import type { ChaosNode } from './site.ts'
+import type { ChaosNode } from './chaos-node.ts'
 
 /** From now on nothing that these other nodes send arrives at this one; what it sends leaves. */
 export function deafen(node: ChaosNode, to: ChaosNode[]): void {

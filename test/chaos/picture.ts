@@ -15,6 +15,8 @@ const LEFT = 60
 const BOTTOM = 30
 const TOP = 30
 const SLICE_MS = 100
+/** From here on there is a label every 30 s, not every 5. */
+const MANY_LABELS_MS = 100_000
 /** The axis is logarithmic. */
 const MIN_MS = 0.1
 const MAX_MS = 10_000
@@ -47,7 +49,8 @@ export function picture(title: string, samples: Sample[], { fromMs, toMs, beganM
       `<line x1="${LEFT}" x2="${WIDTH - 10}" y1="${y(ms)}" y2="${y(ms)}" stroke="#ddd"/>` +
       `<text x="${LEFT - 6}" y="${y(ms) + 4}" text-anchor="end">${ms} ms</text>`
   )
-  const seconds = Array.from({ length: Math.ceil((toMs - fromMs) / 5000) }, (_, i) => i * 5)
+  const everyS = toMs - fromMs > MANY_LABELS_MS ? 30 : 5
+  const seconds = Array.from({ length: Math.ceil((toMs - fromMs) / 1000 / everyS) }, (_, i) => i * everyS)
   const times = seconds.map(
     s => `<text x="${x(fromMs + s * 1000)}" y="${HEIGHT - 10}" text-anchor="middle">${s} s</text>`
   )

@@ -1,124 +1,52 @@
-/** Five node processes, each on a host of its own (network namespaces), one of them with its directory on a disk of its own. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+/** Node processes, each on a host of its own (network namespaces); the last may have its directory on a disk of its own. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { type CoterieClient, connect } from '../../src/client/client.ts'
+import type { ClusterStatus } from '../../src/cluster-status.ts'
 import { BIN } from '../support/processes.ts'
 import { RealDisk } from '../support/real-disks.ts'
 import { until } from '../support/until.ts'
+import { ChaosNode, type HostInit } from './chaos-node.ts'
 
-export const NODES = 5
-const RANGES = 64
-const READY_MS = 30_000
-const STOP_MS = 15_000
-const DISK_MIB = 256
+export const RANGES = 64
+const SETTLE_MS = 60_000
 
-/** What the parent, which made the hosts, tells of each. */
-export interface HostInit {
-  address: string
-  inside: string[]
-}
-
-export class ChaosNode {
-  readonly name: string
-  readonly host: HostInit
-  readonly dir: string
-  peerId = ''
-  #child: ChildProcess | undefined
-  #args: string[] = []
-
-  constructor(name: string, host: HostInit, dir: string) {
-    this.name = name
-    this.host = host
-    this.dir = dir
-  }
-
-  get address(): string {
-    return `/ip4/${this.host.address}/tcp/4270`
-  }
-
-  get log(): string {
-    return readFileSync(`${this.dir}.log`, 'utf8')
-  }
-
-  /** Starts it; resolves when it is ready. Without arguments: with those of before. */
-  async start(args = this.#args): Promise<void> {
-    this.#args = args
-    const [program, ...before] = this.host.inside
-    const log = openSync(`${this.dir}.log`, 'a')
-    const command = [
-      ...before,
-      process.execPath,
-      BIN,
-      'node',
-      '--dir',
-      this.dir,
-      '--no-mdns',
-      '--stop-with-stdin',
-      ...args
-    ]
-    const child = spawn(program!, command, { stdio: ['pipe', 'pipe', log] })
-    closeSync(log)
-    child.stdin!.on('error', () => {})
-    this.#child = child
-    let out = ''
-    await new Promise<void>((resolve, reject) => {
-      const limit = setTimeout(() => reject(new Error(`${this.name} is not ready\n${this.log.slice(-3000)}`)), READY_MS)
-      child.once('exit', code => {
-        clearTimeout(limit)
-        reject(new Error(`${this.name} ended with ${code}\n${this.log.slice(-3000)}`))
-      })
-      child.stdout!.on('data', chunk => {
-        out += chunk
-        const ready = /^coterie ready (\S+) /m.exec(out)
-        if (ready === null) return
-        clearTimeout(limit)
-        this.peerId = ready[1]!
-        resolve()
-      })
-    })
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#child?.kill(signal)
-  }
-
-  /** Ends it, and waits until it is gone. */
-  async end(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const gone = once(child, 'exit')
-    child.kill(signal)
-    const limit = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
-    await gone
-    clearTimeout(limit)
-  }
-
-  /** Runs a program on its host. */
-  run(...args: string[]): void {
-    const [program, ...before] = this.host.inside
-    const { status, stderr, error } = spawnSync(program!, [...before, ...args], { encoding: 'utf8' })
-    if (status !== 0) throw new Error(`${args.join(' ')} on ${this.name}: ${error?.message ?? stderr}`)
-  }
+export interface SiteInit {
+  nodes: number
+  /** Of the last node's disk; without, its directory is where the others' are. */
+  diskMib?: number
+  /** What each is started with besides seed and secret. */
+  options?: (index: number) => string[]
 }
 
 export class Site {
   readonly root = mkdtempSync(join(tmpdir(), 'coterie-chaos-'))
   readonly nodes: ChaosNode[]
-  /** The last node's. */
-  readonly disk: RealDisk
-  /** Each asks its own node alone. */
-  readonly watchers: CoterieClient[] = []
+  /** The last node's, where it has one. */
+  readonly disk: RealDisk | undefined
+  readonly #hosts: HostInit[]
+  readonly #options: (index: number) => string[]
+  readonly #watchers = new Map<ChaosNode, CoterieClient>()
   readonly #clients: CoterieClient[] = []
   secret = ''
+  #secretFile = ''
+  /** Nodes so far, those that are gone included: each had a host of its own. */
+  #made = 0
 
-  constructor(hosts: HostInit[]) {
-    this.nodes = hosts.slice(0, NODES).map((host, i) => new ChaosNode(`n${i}`, host, join(this.root, `n${i}`)))
-    this.disk = new RealDisk(this.nodes[NODES - 1]!.dir, { kind: 'ext4', mib: DISK_MIB, journal: true })
+  constructor(hosts: HostInit[], { nodes, diskMib, options = () => [] }: SiteInit) {
+    this.#hosts = hosts
+    this.#options = options
+    this.nodes = Array.from({ length: nodes }, () => this.#make())
+    if (diskMib !== undefined)
+      this.disk = new RealDisk(this.nodes.at(-1)!.dir, { kind: 'ext4', mib: diskMib, journal: true })
+  }
+
+  /** Each asks its own node alone; in the order of the nodes. */
+  get watchers(): CoterieClient[] {
+    return this.nodes.map(node => this.#watchers.get(node)!)
   }
 
   async start(): Promise<void> {
@@ -126,12 +54,29 @@ export class Site {
     const init = ['init', '--dir', first!.dir, '--ranges', `${RANGES}`, '--json']
     const { stdout, stderr, status } = spawnSync(process.execPath, [BIN, ...init], { encoding: 'utf8' })
     if (status !== 0) throw new Error(stderr)
-    const { secretFile } = JSON.parse(stdout) as { secretFile: string }
-    this.secret = readFileSync(secretFile, 'utf8').trim()
-    await first!.start()
-    await Promise.all(others.map(node => node.start(['--seed', first!.address, '--secret-file', secretFile])))
-    for (const node of this.nodes) this.watchers.push(await this.#connect([node.address], false))
-    await until('all own their share', () => this.#isSettled(), 60_000, 250)
+    this.#secretFile = (JSON.parse(stdout) as { secretFile: string }).secretFile
+    this.secret = readFileSync(this.#secretFile, 'utf8').trim()
+    await first!.start(this.#options(0))
+    await Promise.all(others.map((node, i) => this.#join(node, i + 1)))
+    await this.#watch(this.nodes)
+    await this.settled(SETTLE_MS, 2)
+  }
+
+  /** So many join at once; resolves when they are ready, not when they have their share. */
+  async add(count: number): Promise<ChaosNode[]> {
+    const from = this.#made
+    const added = Array.from({ length: count }, () => this.#make())
+    await Promise.all(added.map((node, i) => this.#join(node, from + i)))
+    await this.#watch(added)
+    this.nodes.push(...added)
+    return added
+  }
+
+  /** It is gone for good: nobody asks it any more. */
+  async forget(node: ChaosNode): Promise<void> {
+    this.nodes.splice(this.nodes.indexOf(node), 1)
+    await this.#watchers.get(node)?.close()
+    this.#watchers.delete(node)
   }
 
   /** A client of the whole cluster, as a program would have one. */
@@ -150,6 +95,23 @@ export class Site {
   /** Waits until everybody sees everybody up, nothing is kept for others, and no copy is syncing. */
   async recovered(timeoutMs: number): Promise<void> {
     await until('the cluster has recovered', () => this.#isRecovered(), timeoutMs, 250)
+  }
+
+  /**
+   * Waits until every range has its N synced copies, in as many zones as there can be, every node owns its share and
+   * `within` ranges more or less, nobody else owns anything, and nothing is under way.
+   */
+  async settled(timeoutMs: number, within: number): Promise<void> {
+    await until(
+      'every range has its copies, and every node its share',
+      async () => {
+        const missing = await this.#unsettled(within)
+        if (missing !== undefined) throw new Error(missing)
+        return true
+      },
+      timeoutMs,
+      250
+    )
   }
 
   async #isRecovered(): Promise<boolean> {
@@ -173,10 +135,10 @@ export class Site {
   }
 
   async close(): Promise<void> {
-    await this.disk.thaw()
+    await this.disk?.thaw()
     await Promise.all(this.#clients.map(client => client.close()))
     await Promise.all(this.nodes.map(node => node.end('SIGKILL')))
-    this.disk.remove()
+    this.disk?.remove()
     rmSync(this.root, { recursive: true, force: true })
   }
 
@@ -186,14 +148,39 @@ export class Site {
     return client
   }
 
-  async #isSettled(): Promise<boolean> {
-    for (const watcher of this.watchers) {
+  /** What is not yet as `settled` wants it, in words. */
+  async #unsettled(within: number): Promise<string | undefined> {
+    const share = RANGES / this.nodes.length
+    for (const [i, watcher] of this.watchers.entries()) {
+      const { name } = this.nodes[i]!
       const { copiesSyncing, copiesFrozen, rangesAskedFor } = await stats(watcher)
-      if (copiesSyncing! + copiesFrozen! + rangesAskedFor! > 0) return false
-      const members = (await watcher.info('members')) as { ranges: number }[]
-      if (members.length < NODES || members.some(({ ranges }) => Math.abs(ranges - RANGES / NODES) > 2)) return false
+      if (copiesSyncing! + copiesFrozen! + rangesAskedFor! > 0)
+        return `${name}: ${copiesSyncing} syncing, ${copiesFrozen} frozen, ${rangesAskedFor} asked for`
+      const { owners } = (await watcher.info('ring')) as { owners: { owner: string }[] }
+      const counts = this.nodes.map(({ peerId }) => owners.filter(({ owner }) => owner === peerId).length)
+      if (counts.some(count => Math.abs(count - share) > within) || counts.reduce((a, b) => a + b) < RANGES)
+        return `${name}: the nodes own ${counts.join(', ')} of ${RANGES} ranges`
     }
-    return true
+    const { whole, crowded, silent } = (await this.watchers[0]!.info('status')) as ClusterStatus
+    if (whole < RANGES || crowded.length + silent.length > 0)
+      return `${whole} of ${RANGES} ranges whole, ${crowded.length} in too few zones, ${silent.length} nodes silent`
+    return undefined
+  }
+
+  #make(): ChaosNode {
+    const index = this.#made++
+    const host = this.#hosts[index]
+    if (host === undefined) throw new Error(`there are ${this.#hosts.length} hosts for nodes; ask for more (run.ts)`)
+    return new ChaosNode(`n${index}`, host, join(this.root, `n${index}`))
+  }
+
+  async #join(node: ChaosNode, index: number): Promise<void> {
+    const seed = ['--seed', this.nodes[0]!.address, '--secret-file', this.#secretFile]
+    await node.start([...seed, ...this.#options(index)])
+  }
+
+  async #watch(nodes: ChaosNode[]): Promise<void> {
+    for (const node of nodes) this.#watchers.set(node, await this.#connect([node.address], false))
   }
 
   async #isIdentical(): Promise<boolean> {
@@ -220,5 +207,5 @@ interface Copy {
   sum: string
 }
 
-const stats = async (client: CoterieClient) =>
+export const stats = async (client: CoterieClient) =>
   (await client.info('stats')) as Record<string, number> & { hints: number }
