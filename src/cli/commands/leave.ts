@@ -1,7 +1,7 @@
 /** `coterie leave`: the node asked gives everything to the others, and stops. */
 import { CoterieError, isCoterieError } from '../../errors.ts'
 import type { Leaving } from '../../repair/leaver.ts'
-import { systemTimers } from '../../runtime.ts'
+import { systemClock, systemTimers } from '../../runtime.ts'
 import type { Call, Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { writeJson, writeLine } from '../io.ts'
@@ -11,6 +11,8 @@ import { statusLine } from '../status-line.ts'
 import { JSON_FLAG, TARGET_FLAGS, TIMEOUT_FLAG, withClient } from '../target.ts'
 
 const POLL_MS = 500
+/** Until the others have heard its last word, a node that has left looks like one that stopped: a few rounds of gossip. */
+const LAST_WORD_MS = 10_000
 
 export const leave: Command = {
   name: 'leave',
@@ -39,6 +41,7 @@ export const leave: Command = {
 async function untilLeft({ io }: Call, client: Client, peerId: string): Promise<void> {
   const status = statusLine(io.stderr)
   let told = ''
+  let silentSinceMs: number | undefined
   try {
     for (;;) {
       const leaving = await progressOf(client)
@@ -47,7 +50,9 @@ async function untilLeft({ io }: Call, client: Client, peerId: string): Promise<
         // Another node has answered: the one asked takes no questions any more.
         const member = (await membersOf(client)).find(one => one.peerId === peerId)
         if (member === undefined || member.status === 'left') return
-        if (!member.alive)
+        const nowMs = systemClock.monotonicMs()
+        silentSinceMs = member.alive ? undefined : (silentSinceMs ?? nowMs)
+        if (silentSinceMs !== undefined && nowMs - silentSinceMs >= LAST_WORD_MS)
           throw new CoterieError(
             'unreachable',
             `${peerId} stopped before it had left; start it again, and it goes on leaving`
