@@ -147,7 +147,7 @@ export class Core {
       }
     )
     this.#reconciler = reconciler
-    const { prepared, leaver, majority } = reconciler
+    const { prepared, leaver, losses, majority } = reconciler
     this.#facts = new RingFacts({ ...parts, prepared }, { timeoutMs: settings.requestTimeoutMs })
     const coordinator = new Coordinator(
       { ...parts, members: () => this.#shareholders.staying(), isCurrent: () => majority.isCurrent },
@@ -160,7 +160,7 @@ export class Core {
       coordinator,
       inFlight: () => this.#dispatch.inFlight
     })
-    const manager = new Manager({ ...parts, leaver }, { onChange: () => this.#soon() })
+    const manager = new Manager({ ...parts, leaver, losses }, { onChange: () => this.#soon() })
     this.#lag = new LoopLag(ports)
     this.#dispatch = new Dispatch(
       { ...parts, reconciler, coordinator, info, manager, lag: this.#lag, self: ports.signer.peerId },
@@ -238,7 +238,7 @@ export class Core {
 
   /** As an operator's word. Throws `refused`. */
   async leave(force: boolean): Promise<void> {
-    await this.#serveSelf({ type: 'manage', action: 'leave', peerId: '', force }, this.#patience)
+    await this.#serveSelf({ type: 'manage', action: 'leave', peerId: '', ranges: [], force }, this.#patience)
   }
 
   async info(what: Extract<Request, { type: 'info' }>['what'], key?: Uint8Array): Promise<unknown> {

@@ -134,7 +134,7 @@ export class Dispatch {
 
   async #handle(request: Request, from: Caller, options: RequestOptions): Promise<Answer> {
     const { coordinator, topology, reconciler, manager, replicas, info } = this.#parts
-    const { mirrors, prepared, handover, reaper } = reconciler
+    const { mirrors, prepared, handover, reaper, hints, keeper, accepted } = reconciler
     this.#check(request)
     switch (request.type) {
       case 'get':
@@ -163,8 +163,15 @@ export class Dispatch {
         return { type: 'copies', copies: request.ranges.map(range => ({ range, status: replicas.status(range) })) }
       case 'reap':
         return reaper.answer(request)
+      case 'deliver':
+        await keeper.ensure(request.ranges)
+        await hints.deliver(request.ranges)
+        return { type: 'ok' }
+      case 'accept':
+        await accepted.accept(request.ranges, request.holders)
+        return { type: 'ok' }
       case 'manage':
-        await manager.manage(request)
+        await manager.manage(request, options.timeoutMs)
         return { type: 'ok' }
     }
   }

@@ -1,27 +1,31 @@
-/** What an operator tells a node to do with its cluster: `coterie leave`, `coterie remove`. */
+/** What an operator tells a node to do with its cluster: `coterie leave`, `coterie remove`, `coterie accept-loss`. */
 import { CoterieError } from './errors.ts'
 import type { Membership } from './membership/membership.ts'
 import type { Request } from './messages.ts'
 import type { Leaver } from './repair/leaver.ts'
+import type { Losses } from './repair/losses.ts'
 
 type Manage = Extract<Request, { type: 'manage' }>
 
 export class Manager {
   readonly #membership: Membership
   readonly #leaver: Leaver
+  readonly #losses: Losses
   readonly #onChange: () => void
 
   /** `onChange`: what others are told, and what this node does, has changed. */
-  constructor(parts: { membership: Membership; leaver: Leaver }, init: { onChange: () => void }) {
+  constructor(parts: { membership: Membership; leaver: Leaver; losses: Losses }, init: { onChange: () => void }) {
     this.#membership = parts.membership
     this.#leaver = parts.leaver
+    this.#losses = parts.losses
     this.#onChange = init.onChange
   }
 
   /** Throws `refused` with the reason, and `bad-usage` for a peer that is no member. */
-  async manage({ action, peerId, force }: Manage): Promise<void> {
+  async manage({ action, peerId, ranges, force }: Manage, timeoutMs: number): Promise<void> {
     if (action === 'leave') await this.#leaver.begin(force)
-    else await this.#remove(peerId, force)
+    else if (action === 'remove') await this.#remove(peerId, force)
+    else await this.#losses.accept([...new Set(ranges)], { force, timeoutMs })
     this.#onChange()
   }
 

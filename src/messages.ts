@@ -43,12 +43,20 @@ export type Request =
   | { type: 'mirror'; ranges: number[] }
   | { type: 'seal'; ranges: number[]; member: string }
   | { type: 'copies'; ranges: number[] }
-  /** An operator's word to the node asked. `remove`: bars `peerId` for good, `force` though it seems alive. */
-  | { type: 'manage'; action: ManageAction; peerId: string; force: boolean }
+  // Of ranges that have no synced copy any more, once an operator has accepted that (`repair/losses.ts`).
+  /** What the node asked keeps of them for others, to those that can be reached. */
+  | { type: 'deliver'; ranges: number[] }
+  /** Its own copies, compared with those of `holders`, count as synced. */
+  | { type: 'accept'; ranges: number[]; holders: string[] }
+  /**
+   * An operator's word to the node asked. `remove`: bars `peerId` for good, `force` though it seems alive. `accept-loss`:
+   * gives up what the lost copies of `ranges` held, `force` though one of them may return.
+   */
+  | { type: 'manage'; action: ManageAction; peerId: string; ranges: number[]; force: boolean }
   /** Deleted keys that the asker wants to forget; `proven`: every list member has agreed, so the answerer forgets them too. */
   | { type: 'reap'; range: number; tombstones: Tombstone[]; proven: boolean }
 
-export const MANAGE_ACTIONS = ['leave', 'remove'] as const
+export const MANAGE_ACTIONS = ['leave', 'remove', 'accept-loss'] as const
 export type ManageAction = (typeof MANAGE_ACTIONS)[number]
 
 /** A key whose siblings are all deleted or expired. */

@@ -10,6 +10,7 @@ import type { Peers } from './coordinator/peers.ts'
 import { Majority, TRUST_SHARE } from './majority.ts'
 import type { Membership } from './membership/membership.ts'
 import type { Duplex, Ports } from './ports.ts'
+import { AcceptedCopies } from './repair/accepted-copies.ts'
 import { AntiEntropy } from './repair/anti-entropy.ts'
 import { answerSync } from './repair/compare.ts'
 import { CopyKeeper } from './repair/copy-keeper.ts'
@@ -17,6 +18,7 @@ import { FileFills } from './repair/file-fills.ts'
 import { Handover } from './repair/handover.ts'
 import { HintDelivery } from './repair/hint-delivery.ts'
 import { Leaver, type LeaverInit } from './repair/leaver.ts'
+import { Losses } from './repair/losses.ts'
 import { Mirrors } from './repair/mirrors.ts'
 import { Movement } from './repair/movement.ts'
 import { PreparedCopies } from './repair/prepared-copies.ts'
@@ -61,6 +63,8 @@ export class Reconciler {
   readonly thief: Thief
   readonly reclaimer: Reclaimer
   readonly leaver: Leaver
+  readonly losses: Losses
+  readonly accepted: AcceptedCopies
   readonly antiEntropy: AntiEntropy
   readonly hints: HintDelivery
   readonly reaper: Reaper
@@ -112,6 +116,9 @@ export class Reconciler {
       }
     )
     this.leaver = new Leaver(parts, init.leaver)
+    const hasGone = (peerId: string) => ['left', 'removed'].includes(shareholders.verdict(peerId))
+    this.losses = new Losses({ ...parts, members, hasGone, majority: this.majority, reclaimer: this.reclaimer })
+    this.accepted = new AcceptedCopies({ ...parts, keeper: this.keeper })
     this.antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
     this.hints = new HintDelivery(parts)
     this.reaper = new Reaper(parts, { waitMs: settings.reapAfterMs })

@@ -16,10 +16,12 @@ test('remove: a stranger is told of, a node that is alive is refused, one that i
   const [n0, n1, n2] = await cluster.startMany(3)
   const client = cluster.hub.network('operator', 'client')
   const remove = (peerId: string, force = false) =>
-    client.request(n0.peerId, { type: 'manage', action: 'remove', peerId, force }, { timeoutMs: 3000 }).then(
-      ({ type }) => type,
-      error => error.code
-    )
+    client
+      .request(n0.peerId, { type: 'manage', action: 'remove', peerId, ranges: [], force }, { timeoutMs: 3000 })
+      .then(
+        ({ type }) => type,
+        error => error.code
+      )
   assert.is(await remove('12D3KooWnobody'), 'bad-usage')
   assert.is(await remove(n2.peerId), 'refused')
   assert.is(await remove(n0.peerId, true), 'bad-usage', 'it does not remove itself')

@@ -75,7 +75,8 @@ function checkCount(given: string[], { command, args }: { command: string; args:
   const needed = args.filter(arg => !arg.startsWith('['))
   const missing = needed[given.length]
   if (missing !== undefined) throw usage(`coterie ${command} needs ${missing}: coterie ${command} ${args.join(' ')}`)
-  if (given.length > args.length) {
+  const takesMore = args.at(-1)?.includes('…') === true
+  if (given.length > args.length && !takesMore) {
     const takes = args.length === 0 ? 'takes no arguments' : `takes only ${args.join(' ')}`
     throw usage(`coterie ${command} ${takes}; "${given[args.length]}" is one too many (quote what belongs together)`)
   }

@@ -1,6 +1,7 @@
 /** All commands, in the order of the overview. */
 
 import type { Command } from './command.ts'
+import { acceptLoss } from './commands/accept-loss.ts'
 import { remove } from './commands/delete.ts'
 import { demo } from './commands/demo.ts'
 import { get } from './commands/get.ts'
@@ -43,6 +44,7 @@ export const commands: Command[] = [
   plan,
   leave,
   removePeer,
+  acceptLoss,
   inspect,
   sim
 ]

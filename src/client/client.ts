@@ -42,8 +42,15 @@ export interface CoterieClient extends Store {
   readonly cluster: ClusterParams
   /** The JSON document of the command of that name. */
   info(what: InfoRequest['what'], key?: Uint8Array): Promise<unknown>
-  /** An operator's word to the node that was connected to: that it leave, or that it remove another. Throws `refused`. */
-  manage(action: ManageAction, options?: { peerId?: string; force?: boolean }): Promise<void>
+  /** An operator's word to the node that was connected to, for it or for the cluster (`Request`). Throws `refused`. */
+  manage(action: ManageAction, options?: ManageOptions): Promise<void>
+}
+
+export interface ManageOptions {
+  peerId?: string
+  ranges?: number[]
+  force?: boolean
+  timeoutMs?: number
 }
 
 type InfoRequest = Extract<Request, { type: 'info' }>
@@ -138,8 +145,9 @@ class RemoteClient extends StoreRequests implements CoterieClient {
     return JSON.parse(answer.json)
   }
 
-  async manage(action: ManageAction, { peerId = '', force = false } = {}): Promise<void> {
-    await this.#send({ type: 'manage', action, peerId, force }, { timeoutMs: this.#timeoutMs })
+  async manage(action: ManageAction, options: ManageOptions = {}): Promise<void> {
+    const { peerId = '', ranges = [], force = false, timeoutMs = this.#timeoutMs } = options
+    await this.#send({ type: 'manage', action, peerId, ranges, force }, { timeoutMs })
   }
 
   async close(): Promise<void> {

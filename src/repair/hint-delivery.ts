@@ -5,6 +5,7 @@
  */
 import type { Background } from '../background.ts'
 import type { Peers } from '../coordinator/peers.ts'
+import { CoterieError } from '../errors.ts'
 import type { Clock, Log, Network, Timers } from '../ports.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import type { StandIns } from '../replica/stand-ins.ts'
@@ -79,6 +80,25 @@ export class HintDelivery {
     background.run('handing over what was kept for others', pass)
   }
 
+  /**
+   * Hands over at once what is kept of these ranges to those of their members that can be reached; nothing is dropped for
+   * that. Throws `range-busy` when one of them has not taken it, and what the session throws.
+   */
+  async deliver(ranges: readonly number[]): Promise<void> {
+    const { standIns, topology, peers } = this.#parts
+    const kept = standIns.ranges().filter(range => ranges.includes(range))
+    const members = new Set(
+      kept.flatMap(range => topology.view.preferenceList(range)).filter(member => peers.isReachable(member))
+    )
+    for (const member of members) {
+      const theirs = kept.filter(range => topology.view.isMember(range, member))
+      const taken = await this.#handOver(member, theirs)
+      const open = theirs.filter(range => !taken.includes(range))
+      if (open.length > 0)
+        throw new CoterieError('range-busy', `${member} does not take what is kept for it of range ${open.join(', ')}`)
+    }
+  }
+
   async #pass(): Promise<void> {
     const { standIns, clock } = this.#parts
     const kept = standIns.ranges()
@@ -122,10 +142,10 @@ export class HintDelivery {
   }
 
   async #prove(member: string, ranges: number[]): Promise<void> {
-    const { peers, standIns, log } = this.#parts
+    const { standIns, log } = this.#parts
     const before = new Map(ranges.map(range => [range, standIns.changes(range)]))
     try {
-      const taken = member === peers.self ? await this.#takeOver(ranges) : await this.#send(member, ranges)
+      const taken = await this.#handOver(member, ranges)
       for (const range of taken) {
         const progress = this.#of(range)
         const changes = before.get(range)
@@ -137,7 +157,11 @@ export class HintDelivery {
     }
   }
 
-  /** The ranges that the member says it takes. */
+  /** The ranges that the member, or this node for itself, says it takes. */
+  #handOver(member: string, ranges: number[]): Promise<number[]> {
+    return member === this.#parts.peers.self ? this.#takeOver(ranges) : this.#send(member, ranges)
+  }
+
   async #send(member: string, ranges: number[]): Promise<number[]> {
     const { standIns, background } = this.#parts
     this.#counts.sessions++

@@ -50,8 +50,9 @@ export interface Move {
    * The owners are dead. A list of which too few are left to copy from safely changes all the same: its new members begin
    * empty and syncing, and fill themselves from whoever is left. `patient`: not while others of it are not dead, which
    * may be back or in sync soon. One that is dead may take a dead one's place on a list, until its own ranges have gone.
+   * `isLost`: an operator has accepted the loss of what the range held, though nobody has it in sync (`losses.ts`).
    */
-  bereft?: { patient: boolean; isDead: (owner: string) => boolean }
+  bereft?: { patient: boolean; isDead: (owner: string) => boolean; isLost: (range: number) => boolean }
 }
 
 export interface Moved {
@@ -157,13 +158,15 @@ export class Movement {
 
   /**
    * A list that may not change now: a member to be is out of reach, or a reachable member is not in sync; of a list that has
-   * lost members, as long as enough of it can be reached to wait for, and always where nobody that can be is in sync.
+   * lost members, as long as enough of it can be reached to wait for, and always where nobody that can be is in sync, but
+   * for lost ranges.
    */
   #isHeld({ range, before, entering }: FlipEffect, statuses: CopyStatuses, bereft: Move['bereft']): boolean {
     if (entering.some(member => !this.#canCopy(member) && bereft?.isDead(member) !== true)) return true
     const asked = before.flatMap(member => statuses.of(member, range) ?? [])
     const synced = asked.filter(status => status === 'synced').length
     if (bereft === undefined) return synced < asked.length
+    if (bereft.isLost(range)) return false
     const needed = this.#needed(before)
     const mayReturn = before.some(member => !this.#parts.peers.isReachable(member) && !bereft.isDead(member))
     return synced === 0 || (synced < needed && bereft.patient && (asked.length >= needed || mayReturn))

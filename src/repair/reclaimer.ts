@@ -10,7 +10,7 @@ import type { PlanMember } from '../ring/planner.ts'
 import { planReclaims } from '../ring/reclaim-planner.ts'
 import type { Flip } from '../ring/ring-view.ts'
 import type { Topology } from '../topology.ts'
-import type { Movement } from './movement.ts'
+import type { Moved, Movement } from './movement.ts'
 import { UnsafeFlips } from './unsafe-flips.ts'
 
 /** A look that comes so late means that this process stood still: what it has not heard meanwhile proves nothing. */
@@ -48,6 +48,8 @@ export class Reclaimer {
   /** Since when each owner is down or removed. */
   readonly #downMs = new Map<string, number>()
   #lookedMs = Number.NEGATIVE_INFINITY
+  /** Who was dead at the last look. */
+  #deadOnes: ReadonlySet<string> = new Set()
   /** Who is dead, and since when it is these. */
   #since = { dead: '', ms: 0 }
   readonly #unsafe: UnsafeFlips
@@ -69,6 +71,7 @@ export class Reclaimer {
     const { clock, topology, background, majority } = this.#parts
     if (!topology.complete) return
     const dead = this.#dead()
+    this.#deadOnes = dead
     const names = [...dead].sort().join()
     if (this.#since.dead !== names) this.#since = { dead: names, ms: clock.monotonicMs() }
     if (this.#running || dead.size === 0 || !majority.isHeard || !this.#isDue(dead)) return
@@ -79,6 +82,28 @@ export class Reclaimer {
       this.#running = false
     })
     background.run('taking over the ranges of dead members', taking)
+  }
+
+  /** By the last look. */
+  isDead(peerId: string): boolean {
+    return this.#deadOnes.has(peerId)
+  }
+
+  /**
+   * Takes over ranges of dead members that nobody else takes, since no synced copy is left of them and an operator has
+   * accepted that (`losses.ts`). Whoever is told does it: the others hold these ranges back.
+   */
+  async takeLost(ranges: ReadonlySet<number>): Promise<Moved['outcome']> {
+    const { majority } = this.#parts
+    const dead = this.#deadOnes
+    const flips = this.#plan(dead).filter(({ range }) => ranges.has(range))
+    if (this.#running || flips.length === 0 || !majority.isHeard) return 'held'
+    this.#running = true
+    try {
+      return await this.#take(flips, dead, range => ranges.has(range))
+    } finally {
+      this.#running = false
+    }
   }
 
   /** Owners, and those that may own, that are dead. Silence counts only while most of the others are heard. */
@@ -124,14 +149,18 @@ export class Reclaimer {
     return planReclaims(owners, living, isDead, topology.params.n, mayTake)
   }
 
-  async #take(flips: readonly Flip[], dead: ReadonlySet<string>): Promise<void> {
+  async #take(
+    flips: readonly Flip[],
+    dead: ReadonlySet<string>,
+    isLost: (range: number) => boolean = () => false
+  ): Promise<Moved['outcome']> {
     const { clock, topology, movement, majority, log } = this.#parts
     const asked = flips.slice(0, RANGES_AT_ONCE)
     const isPatient = clock.monotonicMs() - this.#since.ms < this.#init.patienceMs
     const { outcome, claims } = await movement.run({
       asked,
       isWanted: () => majority.isHeard,
-      bereft: { patient: isPatient, isDead: owner => dead.has(owner) },
+      bereft: { patient: isPatient, isDead: owner => dead.has(owner), isLost },
       sign: (chosen, stillPlanned) =>
         topology.reclaim(
           chosen,
@@ -140,9 +169,10 @@ export class Reclaimer {
         )
     })
     if (outcome === 'unsafe') for (const flip of asked) this.#unsafe.add(flip)
-    if (claims.length === 0) return
+    if (claims.length === 0) return outcome
     this.#reclaimed += claims.length
     log.warn('took over ranges of members that are dead', { ranges: claims.length, from: [...dead].join() })
+    return outcome
   }
 
   #areStillDead(dead: ReadonlySet<string>): boolean {

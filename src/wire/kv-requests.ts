@@ -205,10 +205,10 @@ const claims: Codec<'claims'> = {
   }
 }
 
-function rangesCodec<K extends 'ask' | 'mirror' | 'copies'>(type: K, field: number): Codec<K> {
+function rangesCodec<K extends 'ask' | 'mirror' | 'copies' | 'deliver'>(type: K, field: number): Codec<K> {
   return {
     field,
-    write: (w, request: Of<'ask' | 'mirror' | 'copies'>) => putRanges(w, 1, request.ranges),
+    write: (w, request: Of<'ask' | 'mirror' | 'copies' | 'deliver'>) => putRanges(w, 1, request.ranges),
     read(r, end) {
       const ranges: number[] = []
       eachField(r, end, field => {
@@ -224,8 +224,7 @@ const pull: Codec<'pull'> = {
   field: 20,
   write(w, { ranges, sources }) {
     putRanges(w, 1, ranges)
-    // Empty names are written too: a repeated field has no defaults to leave out.
-    for (const source of sources) w.uint32((2 << 3) | 2).string(source)
+    putNames(w, 2, sources)
   },
   read(r, end) {
     const request: Of<'pull'> = { type: 'pull', ranges: [], sources: [] }
@@ -279,22 +278,47 @@ const reap: Codec<'reap'> = {
 
 const manage: Codec<'manage'> = {
   field: 25,
-  write(w, { action, peerId, force }) {
+  write(w, { action, peerId, force, ranges }) {
     putNumber(w, 1, MANAGE_ACTIONS.indexOf(action))
     putText(w, 2, peerId)
     putFlag(w, 3, force)
+    putRanges(w, 4, ranges)
   },
   read(r, end) {
-    const request: Of<'manage'> = { type: 'manage', action: 'leave', peerId: '', force: false }
+    const request: Of<'manage'> = { type: 'manage', action: 'leave', peerId: '', ranges: [], force: false }
     eachField(r, end, field => {
       if (field === 1) request.action = readOneOf(r, MANAGE_ACTIONS, 'action of "manage"')
       else if (field === 2) request.peerId = readName(r)
       else if (field === 3) request.force = r.bool()
+      else if (field === 4) readRanges(r, request.ranges)
       else return false
       return true
     })
     return request
   }
+}
+
+const accept: Codec<'accept'> = {
+  field: 26,
+  write(w, { ranges, holders }) {
+    putRanges(w, 1, ranges)
+    putNames(w, 2, holders)
+  },
+  read(r, end) {
+    const request: Of<'accept'> = { type: 'accept', ranges: [], holders: [] }
+    eachField(r, end, field => {
+      if (field === 1) readRanges(r, request.ranges)
+      else if (field === 2) append(request.holders, readName(r), WIRE_LIMITS.maxSources, 'holders')
+      else return false
+      return true
+    })
+    return request
+  }
+}
+
+/** Empty names are written too: a repeated field has no defaults to leave out. */
+function putNames(w: Writer, field: number, names: readonly string[]): void {
+  for (const name of names) w.uint32((field << 3) | 2).string(name)
 }
 
 /** The name of that number; `what`: of what, for who sends one that there is not. */
@@ -338,5 +362,7 @@ export const REQUESTS: { [K in Kind]: Codec<K> } = {
   seal,
   copies: rangesCodec('copies', 23),
   reap,
-  manage
+  manage,
+  accept,
+  deliver: rangesCodec('deliver', 27)
 }

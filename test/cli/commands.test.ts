@@ -49,6 +49,31 @@ test('a terminal is not handed control bytes; a pipe gets them', async () => {
   assert.is((await sh(['get', 'k'])).out, 'a\x1b[2Jb')
 })
 
+test('accept-loss takes one range or several, and waits for longer than other commands', async () => {
+  const { sh, cluster } = shell()
+  assert.equal(await sh(['accept-loss', '7']), {
+    code: 0,
+    out: 'the loss of 1 range is accepted; what the present copies hold is all there is\n',
+    err: ''
+  })
+  assert.equal(JSON.parse((await sh(['accept-loss', '7', '9', '11', '--force', '--timeout', '9', '--json'])).out), {
+    ranges: [7, 9, 11],
+    status: 'accepted'
+  })
+  assert.equal(cluster.calls, [
+    { name: 'accept-loss', options: { ranges: [7], force: false, timeoutMs: 120_000 } },
+    { name: 'accept-loss', options: { ranges: [7, 9, 11], force: true, timeoutMs: 9 } }
+  ])
+  const none = await sh(['accept-loss'])
+  assert.equal(
+    [none.code, none.err],
+    [2, 'coterie: coterie accept-loss needs RANGE: coterie accept-loss RANGE [RANGE…]\n']
+  )
+  assert.match((await sh(['accept-loss', '7', 'x'])).err, 'RANGE is "x"; it takes a whole number from 0 to 4095')
+  cluster.failWith = new CoterieError('refused', 'range 7 is not lost')
+  assert.is((await sh(['accept-loss', '7'])).code, 5)
+})
+
 test('--json is one document and nothing else', async () => {
   const { sh } = shell()
   const stored = JSON.parse((await sh(['put', 'k', 'one', '--json'])).out)

@@ -4,6 +4,7 @@ import { commands } from '../../src/cli/catalogue.ts'
 import type { Io } from '../../src/cli/io.ts'
 import type { Client, ConnectOptions, NodeOptions, Parts, RunningNode } from '../../src/cli/parts.ts'
 import { run } from '../../src/cli/program.ts'
+import type { ManageOptions } from '../../src/client/client.ts'
 import { CoterieError } from '../../src/errors.ts'
 import { checkKey, type PutOptions, type PutResult, toBytes, updateByRetry } from '../../src/store.ts'
 
@@ -77,7 +78,7 @@ export class FakeCluster implements Client {
     return { context: dots, dot, acks: 2, sloppy: false, siblings: after.length, replaced }
   }
 
-  async manage(action: string, options: { peerId?: string; force?: boolean } = {}): Promise<void> {
+  async manage(action: string, options: ManageOptions = {}): Promise<void> {
     this.#record(action, options)
   }
 

@@ -27,6 +27,7 @@ async function world(ring: string, dead: string) {
   await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
   const it = {
     statusOf: (_member: string, _range: number): CopyStatus => 'synced',
+    lost: [] as number[],
     pulls: [] as { member: string; ranges: number[]; sources: string[] }[]
   }
   const isReachable = (peerId: string) => !dead.includes(peerId)
@@ -57,7 +58,7 @@ async function world(ring: string, dead: string) {
         asked: [{ range, to }],
         isWanted: () => true,
         sign: (flips, stillPlanned) => topology.reclaim(flips, owner => dead.includes(owner), stillPlanned),
-        bereft: { patient, isDead: owner => dead.includes(owner) }
+        bereft: { patient, isDead: owner => dead.includes(owner), isLost: range => it.lost.includes(range) }
       })
     )
   return Object.assign(it, { topology, take })
@@ -93,6 +94,25 @@ test('where one of three is left, new members begin empty at once; where nobody 
   lost.statusOf = () => 'syncing'
   assert.is((await lost.take(3, 'B', false)).outcome, 'held')
   assert.is(lost.topology.claim(3)?.owner, 'D')
+})
+
+test('a list whose loss was accepted changes, though nobody in sync is left; one beside it that is lost too holds it', async () => {
+  const it = await world('ABCDEFABCDEF', 'DEF')
+  it.statusOf = (_, range) => (range === 3 || range === 2 ? 'syncing' : 'synced')
+  it.lost = [3]
+  assert.is(
+    (await it.take(3, 'A', false)).outcome,
+    'held',
+    'the list of range 2 would change, and nobody accepted that'
+  )
+  it.lost = [2, 3]
+  const { outcome, claims } = await it.take(3, 'A', false)
+  assert.is(outcome, 'moved')
+  assert.equal([claims[0]!.range, claims[0]!.owner], [3, 'A'])
+  assert.not.ok(
+    it.pulls.some(({ ranges }) => ranges.includes(3)),
+    'there is nobody to copy it from'
+  )
 })
 
 test.run()

@@ -184,4 +184,23 @@ test('one that turns up before the claims are signed keeps its ranges', async ()
   assert.is(it.owners(), 'ABCABCAB')
 })
 
+test('lost ranges are taken by whoever is told to, those alone, and from nobody that is not dead', async () => {
+  const it = await world('ABCABCAB', { self: 'B' })
+  await it.live(TICK_MS)
+  assert.is(await it.reclaimer.takeLost(new Set([2])), 'held')
+  it.verdicts.C = 'down'
+  it.outcome = 'held'
+  await it.live(AFTER_MS + TICK_MS)
+  assert.not.ok(it.reclaimer.isDead('A'))
+  assert.ok(it.reclaimer.isDead('C'))
+  it.outcome = 'moved'
+  it.isHeard = false
+  assert.is(await it.reclaimer.takeLost(new Set([2])), 'held')
+  it.isHeard = true
+  assert.is(await it.reclaimer.takeLost(new Set([0, 2])), 'moved')
+  assert.match(it.owners(), /^AB[AB]ABCAB$/)
+  const { bereft } = it.moves.at(-1)!
+  assert.equal([bereft!.isLost(2), bereft!.isLost(5)], [true, false])
+})
+
 test.run()

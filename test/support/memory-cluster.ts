@@ -100,6 +100,11 @@ export class MemoryCluster {
     void node.core.stop().catch(() => undefined)
   }
 
+  /** A node of this name that does not run has lost its disk. */
+  wipe(name: string): void {
+    this.#disks.set(name, new FakeFiles())
+  }
+
   /** The disk that a node of this name has, or would start with. */
   disk(name: string): FakeFiles {
     return this.#disks.get(name)!

@@ -66,8 +66,11 @@ export const requests: { [K in Request['type']]: fc.Arbitrary<Extract<Request, {
     type: fc.constant('manage'),
     action: fc.constantFrom(...MANAGE_ACTIONS),
     peerId: name,
+    ranges,
     force: flag
   }),
+  deliver: record({ type: fc.constant('deliver'), ranges }),
+  accept: record({ type: fc.constant('accept'), ranges, holders: fc.array(name, { maxLength: 4 }) }),
   reap: record({
     type: fc.constant('reap'),
     range,

@@ -23,6 +23,12 @@ export function statusLines(status: ClusterStatus, style: Style): string[] {
     lines.push(`  with ${synced}: ${numbers.join(', ')}${more}`)
   }
   if (silent.length > 0) lines.push(`not answering: ${silent.map(shortPeer).join(', ')}`)
+  // All of them: they are to be given as arguments.
+  const lost = short.filter(({ synced }) => synced === 0).map(({ range }) => range)
+  if (lost.length > 0)
+    lines.push(
+      `without a synced copy, not available until a node that has one is back; if none will be: coterie accept-loss ${lost.join(' ')}`
+    )
   if (crowded.length > 0) lines.push(`${plural(crowded.length, 'range')} in fewer zones than there could be`)
   return lines
 }

@@ -280,6 +280,7 @@ test('the status of the cluster: whole, or which ranges are short of how many co
       '  with 0: 14',
       '  with 2: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more',
       'not answering: …qLqtVHCm',
+      'without a synced copy, not available until a node that has one is back; if none will be: coterie accept-loss 14',
       '1 range in fewer zones than there could be'
     ]
   )
