@@ -81,6 +81,11 @@ export interface NodeSettings {
    * than half of them for half of this time no longer trusts its own view of the ring.
    */
   reclaimAfterMs: number
+  /**
+   * A node that has had well more work than the others for this long gives a hot range away for a cool one; 0: never. Loads are
+   * averaged, and told to the others, over half of it; a range that has moved is left alone for ten times as long.
+   */
+  balanceAfterMs: number
 }
 
 export const DEFAULT_SETTINGS: NodeSettings = {
@@ -101,7 +106,8 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   hintBytes: 1024 * 1024,
   fileTransferBytes: 64 * 1024,
   standInBytes: 1024 * 1024 * 1024,
-  reclaimAfterMs: 10 * 60_000
+  reclaimAfterMs: 10 * 60_000,
+  balanceAfterMs: 60_000
 }
 
 /** Throws `bad-config`, naming the parameter and what it takes. */
@@ -123,13 +129,16 @@ export function checkClusterParams(params: ClusterParams): ClusterParams {
   return params
 }
 
+/** 0 turns them off. */
+const MAY_BE_NEVER = ['reclaimAfterMs', 'balanceAfterMs']
+
 /** Throws `bad-config` for a setting out of its bounds or at odds with another. */
 export function checkSettings(settings: NodeSettings): NodeSettings {
   const must = (holds: boolean, message: string) => {
     if (!holds) throw new CoterieError('bad-config', message)
   }
   for (const [name, value] of Object.entries(settings)) {
-    if (typeof value === 'number' && !(name === 'reclaimAfterMs' && value === 0))
+    if (typeof value === 'number' && !(MAY_BE_NEVER.includes(name) && value === 0))
       must(Number.isFinite(value) && value > 0, `${name} is ${value}; it takes a number above 0`)
   }
   must(

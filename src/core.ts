@@ -3,11 +3,12 @@
  * gives it the real ports, the simulator fake ones; the code in between is the same.
  */
 import { Background } from './background.ts'
-import type { ClusterParams, NodeSettings } from './config.ts'
+import { type ClusterParams, DEFAULT_SETTINGS, type NodeSettings } from './config.ts'
 import { Coordinator } from './coordinator/coordinator.ts'
 import { Peers } from './coordinator/peers.ts'
 import { Dispatch } from './dispatch.ts'
 import type { CoterieError } from './errors.ts'
+import { type Heat, roundHeat } from './heat.ts'
 import { Info } from './info.ts'
 import { LoopLag } from './loop-lag.ts'
 import { Manager } from './manager.ts'
@@ -20,8 +21,10 @@ import { Transfers } from './repair/transfers.ts'
 import { CopyFiles } from './replica/copy-files.ts'
 import { CopyTable } from './replica/copy-table.ts'
 import { RangeClocks } from './replica/range-clocks.ts'
+import { RangeLoads } from './replica/range-loads.ts'
 import { Replicas } from './replica/replicas.ts'
 import { StandIns } from './replica/stand-ins.ts'
+import { heatOf } from './ring/places.ts'
 import { RingFacts } from './ring-facts.ts'
 import { Shareholders } from './shareholders.ts'
 import { RangeStore } from './storage/range-store.ts'
@@ -63,6 +66,7 @@ export class Core {
   readonly #storage: RangeStore
   readonly #copies: CopyTable
   readonly #replicas: Replicas
+  readonly #rangeLoads: RangeLoads
   readonly #standIns: StandIns
   readonly #reconciler: Reconciler
   readonly #dispatch: Dispatch
@@ -76,13 +80,14 @@ export class Core {
 
   constructor(ports: Ports, init: CoreInit) {
     const { dir, params, settings } = init
+    const balanceMs = settings.balanceAfterMs || DEFAULT_SETTINGS.balanceAfterMs
     this.#ports = ports
     this.#init = init
     this.#background = new Background(ports)
     this.membership = new Membership(ports, {
       dir,
       clusterId: params.clusterId,
-      settings,
+      settings: { ...settings, loadIntervalMs: balanceMs / 2 },
       addresses: init.addresses,
       seeds: init.seeds,
       onConflict: init.onFatal,
@@ -106,6 +111,7 @@ export class Core {
     this.#copies = new CopyTable(ports, { dir })
     const clocks = new RangeClocks(ports, { store: this.#storage }, { path: `${dir}/clocks.json` })
     this.#replicas = new Replicas(ports, { store: this.#storage, copies: this.#copies, clocks }, { q: params.q })
+    this.#rangeLoads = new RangeLoads(ports.clock, { q: params.q, overMs: balanceMs / 2 })
     this.#standIns = new StandIns(ports, {
       dir: `${dir}/stand-ins`,
       q: params.q,
@@ -137,7 +143,8 @@ export class Core {
       copies: this.#copies,
       standIns: this.#standIns,
       transfers,
-      copyFiles
+      copyFiles,
+      rangeLoads: this.#rangeLoads
     }
     const reconciler = new Reconciler(
       { ...parts, shareholders: this.#shareholders },
@@ -320,11 +327,19 @@ export class Core {
     const claims = this.topology.ownClaims()
     const owns = claims.some(({ owner }) => owner === this.#ports.signer.peerId)
     const { keys, liveBytes } = this.#storage.totalStats()
+    this.#rangeLoads.look()
     this.membership.update({
       claims,
       status: this.#reconciler.leaver.status ?? (owns ? 'up' : 'joining'),
-      load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond() }
+      load: { keys, bytes: liveBytes, opsPerSecond: this.#dispatch.opsPerSecond(), ...this.#heat() }
     })
+  }
+
+  #heat(): { heat?: Heat } {
+    if (!this.topology.complete) return {}
+    const { view } = this.topology
+    const heat = heatOf(view, this.#ports.signer.peerId, range => this.#rangeLoads.work(range))
+    return heat === undefined ? {} : { heat: roundHeat(heat) }
   }
 
   /** Below eight ranges a node, shares are uneven and every join moves much (design §12). */

@@ -32,6 +32,8 @@ export interface DirectoryConfig {
   durability?: Durability
   /** Seconds; 0: never. */
   reclaimAfter?: number
+  /** Seconds; 0: never. */
+  balanceAfter?: number
   mdns?: boolean
   logLevel?: string
   /** Whose directory this is, where the identity is a libp2p host's own: another one is refused. */
@@ -68,6 +70,10 @@ const strings: Check = [
   value => Array.isArray(value) && value.every(item => typeof item === 'string')
 ]
 const flag: Check = ['true or false', value => typeof value === 'boolean']
+const seconds: Check = [
+  'a number of seconds, 0 for never',
+  value => typeof value === 'number' && Number.isFinite(value) && value >= 0
+]
 const FIELDS: Record<keyof DirectoryConfig, Check> = {
   cluster: [
     'an object { clusterId, name, q, n, r, w }',
@@ -79,10 +85,8 @@ const FIELDS: Record<keyof DirectoryConfig, Check> = {
   seeds: strings,
   zone: ['a text', value => typeof value === 'string'],
   capacity: ['a number above 0', value => typeof value === 'number' && Number.isFinite(value) && value > 0],
-  reclaimAfter: [
-    'a number of seconds, 0 for never',
-    value => typeof value === 'number' && Number.isFinite(value) && value >= 0
-  ],
+  reclaimAfter: seconds,
+  balanceAfter: seconds,
   durability: ['"os", "interval" or "disk"', value => ['os', 'interval', 'disk'].includes(value as string)],
   mdns: flag,
   peerId: ['a peer id', value => typeof value === 'string'],

@@ -10,6 +10,7 @@ import type { Manager } from './manager.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Clock, RequestOptions } from './ports.ts'
 import type { Reconciler } from './reconciler.ts'
+import type { RangeLoads } from './replica/range-loads.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
 import { checkStoredKey } from './replica/stored-key.ts'
@@ -26,6 +27,7 @@ export interface DispatchParts {
   reconciler: Reconciler
   info: Info
   manager: Manager
+  rangeLoads: RangeLoads
   lag: LoopLag
   self: string
 }
@@ -210,9 +212,11 @@ export class Dispatch {
     const state = await replicas.read(range, key)
     const status = replicas.status(range)
     if (status === 'frozen' || status === 'none') return this.#moved(range)
+    const bytes = state && encodeState(state)
+    this.#parts.rangeLoads.answered(range, bytes?.length ?? 0)
     // A node that may not know who holds the range by now is no vote for "no such key", whoever asks.
     const isVote = status === 'synced' && this.#parts.reconciler.majority.isCurrent
-    return { type: 'state', state: state && encodeState(state), synced: isVote }
+    return { type: 'state', state: bytes, synced: isVote }
   }
 
   async #merge({ range, key, state, standIn }: Extract<Request, { type: 'merge' }>, from: Caller): Promise<Answer> {
@@ -228,6 +232,7 @@ export class Dispatch {
       if (isCoterieError(error, 'wrong-node')) return this.#moved(range)
       throw error
     }
+    this.#parts.rangeLoads.answered(range, state.length)
     return { type: 'merged', synced: replicas.status(range) === 'synced' }
   }
 

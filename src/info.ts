@@ -9,6 +9,7 @@ import type { CopyStatus, Request } from './messages.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Transfers } from './repair/transfers.ts'
 import type { CopyTable } from './replica/copy-table.ts'
+import type { RangeLoads } from './replica/range-loads.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
 import { formatPosition, positionOf, rangeOf } from './ring/position.ts'
@@ -25,6 +26,7 @@ export interface InfoParts {
   store: RangeStore
   copies: CopyTable
   replicas: Replicas
+  rangeLoads: RangeLoads
   coordinator: Coordinator
   transfers: Transfers
   standIns: StandIns
@@ -105,8 +107,25 @@ export class Info {
       n: params.n,
       r: params.r,
       w: params.w,
-      owners
+      owners,
+      loads: this.#loads()
     }
+  }
+
+  /** Of the ranges that this node serves and that make any work, a second; the busiest first. */
+  #loads(): { range: number; operations: number; bytes: number; work: number }[] {
+    const { rangeLoads, topology, membership } = this.#parts
+    rangeLoads.look()
+    return topology.view
+      .rangesHeldBy(membership.self)
+      .filter(range => rangeLoads.work(range) >= 1)
+      .map(range => ({
+        range,
+        operations: Math.round(rangeLoads.operations(range)),
+        bytes: Math.round(rangeLoads.bytes(range)),
+        work: Math.round(rangeLoads.work(range))
+      }))
+      .sort((a, b) => b.work - a.work || a.range - b.range)
   }
 
   async #where(key: Uint8Array): Promise<unknown> {
@@ -159,7 +178,7 @@ export class Info {
 
   #stats(): unknown {
     const { store, copies, replicas, coordinator, transfers, standIns, membership, inFlight } = this.#parts
-    const { antiEntropy, mirrors, handover, keeper, thief, reclaimer, hints, reaper, leaver, majority } =
+    const { antiEntropy, mirrors, handover, keeper, thief, hotRanges, reclaimer, hints, reaper, leaver, majority } =
       this.#parts.reconciler
     const totals = store.totalStats()
     const kept = standIns.stats()
@@ -186,6 +205,8 @@ export class Info {
       rangesGranted: handover.granted,
       rangesAskedFor: thief.pending,
       rangesReclaimed: reclaimer.reclaimed,
+      work: this.#loads().reduce((sum, { work }) => sum + work, 0),
+      hotRanges: hotRanges.stats(),
       hearsMajority: majority.isHeard,
       trustsItsRing: majority.isCurrent,
       mirrors: mirrors.size,

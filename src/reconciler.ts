@@ -17,6 +17,7 @@ import { CopyKeeper } from './repair/copy-keeper.ts'
 import { FileFills } from './repair/file-fills.ts'
 import { Handover } from './repair/handover.ts'
 import { HintDelivery } from './repair/hint-delivery.ts'
+import { HotRanges } from './repair/hot-ranges.ts'
 import { Leaver, type LeaverInit } from './repair/leaver.ts'
 import { Losses } from './repair/losses.ts'
 import { Mirrors } from './repair/mirrors.ts'
@@ -28,6 +29,7 @@ import { Thief } from './repair/thief.ts'
 import type { Transfers } from './repair/transfers.ts'
 import type { CopyFiles } from './replica/copy-files.ts'
 import type { CopyTable } from './replica/copy-table.ts'
+import type { RangeLoads } from './replica/range-loads.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
 import { flipEffects } from './ring/flips.ts'
@@ -52,6 +54,7 @@ export interface ReconcilerParts extends Ports {
   standIns: StandIns
   transfers: Transfers
   copyFiles: CopyFiles
+  rangeLoads: RangeLoads
 }
 
 export class Reconciler {
@@ -60,6 +63,7 @@ export class Reconciler {
   readonly prepared: PreparedCopies
   readonly keeper: CopyKeeper
   readonly handover: Handover
+  readonly hotRanges: HotRanges
   readonly thief: Thief
   readonly reclaimer: Reclaimer
   readonly leaver: Leaver
@@ -76,7 +80,7 @@ export class Reconciler {
 
   constructor(parts: ReconcilerParts, init: { settings: NodeSettings; leaver: LeaverInit }) {
     const { topology, membership, shareholders, replicas } = parts
-    const { leaseMs, reclaimAfterMs, ...settings } = init.settings
+    const { leaseMs, reclaimAfterMs, balanceAfterMs, ...settings } = init.settings
     this.#parts = parts
     this.majority = new Majority(parts, { reclaimAfterMs })
     this.mirrors = new Mirrors(parts, { leaseMs })
@@ -96,8 +100,12 @@ export class Reconciler {
       { leaseMs }
     )
     this.thief = new Thief(
-      { ...parts, shareholders: () => shareholders.plan() },
+      { ...parts, shareholders: () => shareholders.plan(), isHot: range => shareholders.isHot(range) },
       { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }
+    )
+    this.hotRanges = new HotRanges(
+      { ...parts, handover: this.handover, thief: this.thief },
+      { afterMs: balanceAfterMs, giveUpMs: 2 * leaseMs }
     )
     this.reclaimer = new Reclaimer(
       {
@@ -147,6 +155,8 @@ export class Reconciler {
     this.prepared.tick()
     this.keeper.tick()
     this.handover.tick()
+    // Before the thief, which is to know what to take back.
+    this.hotRanges.tick()
     this.thief.tick()
     this.reclaimer.tick()
     this.antiEntropy.tick()

@@ -1,4 +1,5 @@
 /** Who owns ranges, or may: what the shares of all nodes are worked out from. */
+import { type RangeWork, UNTOLD_OPS } from './heat.ts'
 import type { Verdict } from './membership/failure-detector.ts'
 import type { Member, Membership } from './membership/membership.ts'
 import type { PlanMember } from './ring/planner.ts'
@@ -37,6 +38,38 @@ export class Shareholders {
     const others = this.#membership.members().filter(({ self, record }) => !self && record.status !== 'left')
     const isKnown = (owner: string) => this.#membership.member(owner) !== undefined || this.#membership.isRemoved(owner)
     return others.length > 0 && others.every(({ record }) => record.status === 'leaving') && owners.every(isKnown)
+  }
+
+  /**
+   * Work a second of those of whom it is known: told in their records, or too little to be told. Of an earlier version that
+   * tells of no work, one that is busy is left out.
+   */
+  loads(): Map<string, number> {
+    const loads = new Map<string, number>()
+    for (const { peerId, record } of this.#membership.members()) {
+      const { heat, opsPerSecond } = record.load
+      if (heat !== undefined) loads.set(peerId, heat.work)
+      else if (opsPerSecond < UNTOLD_OPS) loads.set(peerId, 0)
+    }
+    return loads
+  }
+
+  /** What a member tells of its coolest ranges; undefined where it has too little work to tell. */
+  coolOf(peerId: string): readonly RangeWork[] | undefined {
+    return this.#membership.member(peerId)?.record.load.heat?.cool
+  }
+
+  /** True for a range that somebody tells to be hot: its owner, or who was until a moment ago. */
+  isHot(range: number): boolean {
+    return this.#membership.members().some(({ record }) => record.load.heat?.hot.some(told => told.range === range))
+  }
+
+  /** True while everybody who owns ranges is there, and nobody comes or goes. */
+  areSettled(owners: readonly string[]): boolean {
+    const members = this.#membership.members().filter(({ record }) => record.status !== 'left')
+    const isThere = (owner: string) =>
+      members.some(({ peerId, self, verdict }) => peerId === owner && (self || verdict === 'up'))
+    return members.every(({ record }) => record.status === 'up') && owners.every(isThere)
   }
 
   /** For the planner: those that may own ranges, and those that leave, with a capacity of 0. */

@@ -4,6 +4,7 @@
  */
 import type { ConnectOptions, CoterieClient } from '../client/client.ts'
 import type { ClusterStatus } from '../cluster-status.ts'
+import type { Heat } from '../heat.ts'
 import type { CopyStatus } from '../messages.ts'
 import type { CoterieNode, NodeOptions } from '../node.ts'
 import type { InfoTopic } from '../service.ts'
@@ -54,6 +55,8 @@ export interface MemberInfo {
   keys: number
   bytes: number
   opsPerSecond: number
+  /** Absent: little work on its ranges. */
+  heat?: Heat
   incarnation: number
   self: boolean
 }
@@ -63,6 +66,8 @@ export interface RingInfo {
   q: number
   n: number
   owners: { range: number; owner: string; epoch: number }[]
+  /** Of the node asked, the busiest first; absent: a node of an earlier version. */
+  loads?: { range: number; work: number }[]
 }
 
 export interface WhereInfo {

@@ -29,7 +29,7 @@ import { DIR_FLAG, readSecretFile } from './target.ts'
 import * as values from './values.ts'
 
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'silent'] as const
-const MAX_RECLAIM_S = 30 * 24 * 3600
+const MAX_AFTER_S = 30 * 24 * 3600
 /** Often enough to look alive, rarely enough to cost nothing. */
 const PROGRESS_INTERVAL_MS = 500
 
@@ -48,6 +48,12 @@ export const NODE_FLAGS: Flags = {
     value: 's',
     env: true,
     help: 'when a silent member counts as dead; default 600 seconds, 0 never'
+  },
+  'balance-after': {
+    type: 'string',
+    value: 's',
+    env: true,
+    help: 'how long a node must be hot before it swaps a range; default 60 seconds, 0 never'
   },
   'log-level': { type: 'string', value: 'L', env: true, help: `${LOG_LEVELS.join(', ')}; default info` },
   'stop-with-stdin': { type: 'boolean', help: 'stop when standard input ends (for a parent process)' }
@@ -114,8 +120,15 @@ export async function nodeOptions(given: Arguments, dir: string): Promise<NodeOp
       values.oneOf(name, text, ['os', 'interval', 'disk'] as const)
     ) ?? config.durability
   const reclaimAfter =
-    values.optional(given, 'reclaim-after', (name, text) => values.wholeNumber(name, text, 0, MAX_RECLAIM_S)) ??
+    values.optional(given, 'reclaim-after', (name, text) => values.wholeNumber(name, text, 0, MAX_AFTER_S)) ??
     config.reclaimAfter
+  const balanceAfter =
+    values.optional(given, 'balance-after', (name, text) => values.wholeNumber(name, text, 0, MAX_AFTER_S)) ??
+    config.balanceAfter
+  const settings = {
+    ...(reclaimAfter !== undefined && { reclaimAfterMs: 1000 * reclaimAfter }),
+    ...(balanceAfter !== undefined && { balanceAfterMs: 1000 * balanceAfter })
+  }
   const announce = values.addresses(given, 'announce') ?? fromConfig('announce')
   return {
     dir,
@@ -127,7 +140,7 @@ export async function nodeOptions(given: Arguments, dir: string): Promise<NodeOp
     ...(zone !== undefined && { zone }),
     ...(capacity !== undefined && { capacity }),
     ...(durability !== undefined && { durability }),
-    ...(reclaimAfter !== undefined && { settings: { reclaimAfterMs: 1000 * reclaimAfter } }),
+    settings,
     logLevel:
       values.optional(given, 'log-level', (name, text) => values.oneOf(name, text, LOG_LEVELS)) ??
       (config.logLevel as LogLevel | undefined) ??

@@ -8,6 +8,7 @@ import { CoterieError, isCoterieError, RETRY_CODES } from '../errors.ts'
 import { HedgeBudget } from '../hedge-budget.ts'
 import type { Answer, Request, SiblingView } from '../messages.ts'
 import type { Clock, RequestOptions, Timers } from '../ports.ts'
+import type { RangeLoads } from '../replica/range-loads.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import type { StandIns } from '../replica/stand-ins.ts'
 import { staggered } from '../staggered.ts'
@@ -40,6 +41,7 @@ export interface CoordinatorParts {
   topology: Topology
   replicas: Replicas
   standIns: StandIns
+  rangeLoads: RangeLoads
   /** Members of the cluster that may own ranges, this node included. */
   members: () => string[]
   /** False: this node may go by a ring that is no more; what it takes for list members may be none. */
@@ -146,6 +148,10 @@ export class Coordinator {
       expiresAtMs,
       writtenAtMs
     }))
+    this.#note(
+      range,
+      siblings.reduce((sum, { value }) => sum + value.length, 0)
+    )
     const isCurrent = this.#parts.isCurrent()
     if (siblings.length === 0 && !isCurrent)
       throw new CoterieError(
@@ -193,6 +199,7 @@ export class Coordinator {
     const target = { range, key: request.key, needed, asStandIn }
     const copy = asStandIn ? standIns : replicas
     const { state, dot, replaced, acks, ...written } = await writeKey(parts, copy, target, intent, deadline)
+    this.#note(range, request.value?.length ?? 0, 1)
     const sloppy = written.sloppy || !this.#parts.isCurrent()
     if (sloppy) this.#counts.sloppy++
     return {
@@ -222,7 +229,18 @@ export class Coordinator {
       Math.min(request.limit, MAX_PAGE),
       request.prefix
     )
+    this.#note(
+      request.range,
+      keys.reduce((sum, key) => sum + key.length, 0)
+    )
     return { type: 'keys', keys, done }
+  }
+
+  /** What an operation has carried to or from its client, and answers of its own copy that were not asked for as of a replica. */
+  #note(range: number, bytes: number, answers = 0): void {
+    const { topology, peers, rangeLoads } = this.#parts
+    // Else it is no work of the range's: it stays here wherever the range goes.
+    if (topology.view.isMember(range, peers.self)) rangeLoads.coordinated(range, bytes, answers)
   }
 
   /**

@@ -10,7 +10,9 @@
 import type { Claim } from '../claim.ts'
 import { MAX_RANGES } from '../config.ts'
 import { CoterieError } from '../errors.ts'
+import type { Heat } from '../heat.ts'
 import type { Signer } from '../ports.ts'
+import { faultOfHeat, readHeat, writeHeat } from './heat-codec.ts'
 import {
   finish,
   garbled,
@@ -30,6 +32,8 @@ export interface MemberLoad {
   keys: number
   bytes: number
   opsPerSecond: number
+  /** Absent: little work, or a node of an earlier version. */
+  heat?: Heat
 }
 
 export interface MemberRecord {
@@ -145,8 +149,10 @@ export function checkRecord(record: MemberRecord): MemberRecord {
   )
   must(encoder.encode(record.zone).length <= MAX_ZONE_BYTES, `the zone is over ${MAX_ZONE_BYTES} bytes`)
   must(Number.isFinite(record.capacity) && record.capacity > 0, 'the capacity is not above 0')
-  const { keys, bytes, opsPerSecond } = record.load
+  const { keys, bytes, opsPerSecond, heat } = record.load
   must(whole(keys) && whole(bytes) && Number.isFinite(opsPerSecond) && opsPerSecond >= 0, 'the load is no count')
+  const fault = heat && faultOfHeat(heat)
+  must(fault === undefined, `the load: ${fault}`)
   must(record.claims.length <= MAX_CLAIMS, `more than ${MAX_CLAIMS} claims`)
   must(whole(record.protocol, 0xffff_ffff), 'the protocol version is no whole number')
   for (const claim of record.claims) {
@@ -175,11 +181,16 @@ export function encodeRecord(record: MemberRecord): Uint8Array {
   for (const address of record.addresses) w.uint32(tagOf.bytes(6)).string(address)
   if (record.zone) w.uint32(tagOf.bytes(7)).string(record.zone)
   w.uint32(tagOf.fixed64(8)).double(record.capacity)
-  const { keys, bytes, opsPerSecond } = record.load
+  const { keys, bytes, opsPerSecond, heat } = record.load
   w.uint32(tagOf.bytes(9)).fork()
   if (keys) w.uint32(tagOf.varint(1)).uint64(keys)
   if (bytes) w.uint32(tagOf.varint(2)).uint64(bytes)
   if (opsPerSecond) w.uint32(tagOf.fixed64(3)).double(opsPerSecond)
+  if (heat) {
+    w.uint32(tagOf.bytes(4)).fork()
+    writeHeat(w, heat)
+    w.ldelim()
+  }
   w.ldelim()
   const sorted = record.claims.toSorted(byRangeAndEpoch)
   const groups = Map.groupBy(sorted, claim => `${claim.owner} ${claim.grant?.by ?? ''}`)
@@ -255,6 +266,7 @@ function readLoad(bytes: Uint8Array): MemberLoad {
     if (tag === tagOf.varint(1)) load.keys = readSafe(reader)
     else if (tag === tagOf.varint(2)) load.bytes = readSafe(reader)
     else if (tag === tagOf.fixed64(3)) load.opsPerSecond = reader.double()
+    else if (tag === tagOf.bytes(4)) load.heat = readHeat(reader.bytes())
     else return false
     return true
   })

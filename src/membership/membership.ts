@@ -38,7 +38,10 @@ export interface MembershipInit {
   /** The node's data directory; holds `incarnation.json`, `peers.json`, `removals.json`. */
   dir: string
   clusterId: string
-  settings: Pick<NodeSettings, 'zone' | 'capacity' | 'gossipIntervalMs' | 'phiThreshold'>
+  settings: Pick<NodeSettings, 'zone' | 'capacity' | 'gossipIntervalMs' | 'phiThreshold'> & {
+    /** A change of load alone is told no more often. */
+    loadIntervalMs?: number
+  }
   /** Multiaddrs to announce; asked once a round, so that changes spread by themselves. */
   addresses: () => string[]
   /** Peer ids of seeds, as far as known. */

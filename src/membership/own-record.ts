@@ -3,6 +3,7 @@
  * turn. Every change raises `seq`; a change of load alone waits until it is worth the gossip (design §5).
  */
 import type { Claim } from '../claim.ts'
+import { LEAST_TOLD } from '../heat.ts'
 import type { Clock, Log, Signer } from '../ports.ts'
 import {
   checkRecord,
@@ -18,10 +19,10 @@ export type OwnChange = Partial<Pick<MemberRecord, 'status' | 'addresses' | 'zon
 
 /** A load this much off the published one is news, … */
 export const LOAD_CHANGE = 0.25
-/** … but not more often than this. */
+/** … but not more often than this, unless the node is set otherwise. */
 export const LOAD_INTERVAL_MS = 30_000
 /** Changes below these are no news, whatever their share. */
-const LOAD_LEAST: MemberLoad = { keys: 8, bytes: 64 * 1024, opsPerSecond: 1 }
+const LOAD_LEAST = { keys: 8, bytes: 64 * 1024, opsPerSecond: 1, work: LEAST_TOLD / 2 }
 
 export interface OwnRecordPorts {
   clock: Pick<Clock, 'monotonicMs'>
@@ -32,14 +33,20 @@ export interface OwnRecordPorts {
 export class OwnRecord {
   readonly #ports: OwnRecordPorts
   readonly #clusterId: string
+  readonly #loadIntervalMs: number
   #draft: MemberRecord
   #dirty = true
   #publishedLoad: MemberLoad
   #loadAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(ports: OwnRecordPorts, clusterId: string, settings: { zone: string; capacity: number }) {
+  constructor(
+    ports: OwnRecordPorts,
+    clusterId: string,
+    settings: { zone: string; capacity: number; loadIntervalMs?: number }
+  ) {
     this.#ports = ports
     this.#clusterId = clusterId
+    this.#loadIntervalMs = settings.loadIntervalMs ?? LOAD_INTERVAL_MS
     const load: MemberLoad = { keys: 0, bytes: 0, opsPerSecond: 0 }
     this.#publishedLoad = load
     this.#draft = {
@@ -84,12 +91,14 @@ export class OwnRecord {
   /** Whether the load has moved far enough, and the last word on it is old enough. */
   loadIsNews(): boolean {
     const now = this.#ports.clock.monotonicMs()
-    if (now - this.#loadAtMs < LOAD_INTERVAL_MS) return false
-    const moved = (name: keyof MemberLoad) => {
-      const change = Math.abs(this.#draft.load[name] - this.#publishedLoad[name])
-      return change >= LOAD_LEAST[name] && change > LOAD_CHANGE * this.#publishedLoad[name]
+    if (now - this.#loadAtMs < this.#loadIntervalMs) return false
+    const figures = ({ heat, ...load }: MemberLoad) => ({ ...load, work: heat?.work ?? 0 })
+    const [draft, published] = [figures(this.#draft.load), figures(this.#publishedLoad)]
+    const moved = (name: keyof typeof LOAD_LEAST) => {
+      const change = Math.abs(draft[name] - published[name])
+      return change >= LOAD_LEAST[name] && change > LOAD_CHANGE * published[name]
     }
-    return moved('keys') || moved('bytes') || moved('opsPerSecond')
+    return moved('keys') || moved('bytes') || moved('opsPerSecond') || moved('work')
   }
 
   /** Signs what has changed; undefined when nothing has. A record too large to travel is logged; the last one stays. */

@@ -78,6 +78,16 @@ export class Handover {
     return answer
   }
 
+  /** Gives a range away unasked; again until it has moved. False when nothing will come of it as long as the ring is this one. */
+  offer(flip: Flip): boolean {
+    const { range, to } = flip
+    if (!this.#parts.mayOwn(to) || this.#unsafe.has(flip)) return false
+    const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
+    if ((this.#asks.get(range)?.to ?? to) === to) this.#asks.set(range, { to, untilMs })
+    this.tick()
+    return true
+  }
+
   /** Goes on with what is asked for, if nothing is under way. */
   tick(): void {
     const nowMs = this.#parts.clock.monotonicMs()

@@ -5,7 +5,7 @@
 import type { Background } from '../background.ts'
 import { expectAnswer, type Peers } from '../coordinator/peers.ts'
 import type { Clock, Log, Timers } from '../ports.ts'
-import { type PlanMember, planSteals } from '../ring/planner.ts'
+import { type PlanMember, planSteals, type Steal } from '../ring/planner.ts'
 import type { Topology } from '../topology.ts'
 
 const CALL_TIMEOUT_MS = 5000
@@ -26,6 +26,8 @@ export interface ThiefParts {
   topology: Topology
   /** Members that count for the shares: those that leave with a capacity of 0, without those that have left. */
   shareholders: () => PlanMember[]
+  /** Ranges that make far more work than most: taken only where there is nothing else to take. */
+  isHot: (range: number) => boolean
 }
 
 export class Thief {
@@ -50,6 +52,11 @@ export class Thief {
   /** Ranges asked for and not granted yet. */
   get pending(): number {
     return this.#wanted.size
+  }
+
+  /** Which range to take first, if one is due: for one that this node has given that owner. */
+  prefer({ range, from }: Steal): void {
+    this.#wanted.set(range, from)
   }
 
   tick(): void {
@@ -80,7 +87,7 @@ export class Thief {
 
   /** Keeps to what it asked for while that makes sense, so that owners do not copy for nothing. */
   #plan(): void {
-    const { topology, peers, clock, shareholders } = this.#parts
+    const { topology, peers, clock, shareholders, isHot } = this.#parts
     const nowMs = clock.monotonicMs()
     if (topology.version !== this.#version) {
       for (const refusal of this.#refused.values()) {
@@ -94,7 +101,7 @@ export class Thief {
     const mayTake = (range: number) => (this.#refused.get(range)?.untilMs ?? 0) <= nowMs
     const members = shareholders()
     const slack = this.#slack(owners, members)
-    const steals = planSteals(owners, members, peers.self, topology.params.n, { canGive, mayTake, slack })
+    const steals = planSteals(owners, members, peers.self, topology.params.n, { canGive, mayTake, isHot, slack })
     for (const [range, owner] of this.#wanted) {
       if (owners[range] !== owner || !peers.isReachable(owner)) this.#wanted.delete(range)
     }

@@ -29,6 +29,8 @@ interface Account {
 
 /** Shares are quotients of floats; differences below this are none. */
 const EPSILON = 1e-9
+/** Above any score. */
+const LAST_RESORT = 2 ** 40
 
 /**
  * `owners[range]` as in `OwnerMap.ownerList`. `members` is everybody who has not left: the thief, those that own
@@ -36,7 +38,7 @@ const EPSILON = 1e-9
  * nor an owner that is no member; no range is asked for that `mayTake` is false of (its owner has refused it). Everyone
  * ends between their share rounded down and, for the thief, rounded up; but what leavers give away is shared among those
  * that can be reached, or one that is down would keep it waiting; and `slack` more, where those that are due may not
- * have it.
+ * have it. A range that `isHot` is taken only where nothing else is left: whoever gave it away would get it back.
  */
 export function planSteals(
   owners: readonly (string | undefined)[],
@@ -46,8 +48,14 @@ export function planSteals(
   {
     canGive = () => true,
     mayTake = () => true,
+    isHot = () => false,
     slack = 0
-  }: { canGive?: (peerId: string) => boolean; mayTake?: (range: number) => boolean; slack?: number } = {}
+  }: {
+    canGive?: (peerId: string) => boolean
+    mayTake?: (range: number) => boolean
+    isHot?: (range: number) => boolean
+    slack?: number
+  } = {}
 ): Steal[] {
   const accounts = openAccounts(owners, members, thief, canGive)
   const own = accounts.get(thief)
@@ -57,7 +65,7 @@ export function planSteals(
   const steals: Steal[] = []
   const steal = (victim: Account): void => {
     board ??= new Board(owners, accounts, own, n)
-    const range = board.best(victim, mayTake)
+    const range = board.best(victim, mayTake, isHot)
     if (range === undefined) {
       victim.canGive = false
       return
@@ -169,14 +177,14 @@ class Board {
   }
 
   /** The victim's range that suits the thief best. */
-  best(victim: Account, mayTake: (range: number) => boolean): number | undefined {
+  best(victim: Account, mayTake: (range: number) => boolean, isHot: (range: number) => boolean): number | undefined {
     const q = this.#owners.length
     let best: number | undefined
-    let bestScore = -1
+    let bestScore = Number.NEGATIVE_INFINITY
     for (let step = 0; step < q; step++) {
       const range = (this.#start + step) % q
       if (this.#owners[range] !== victim.peerId || !mayTake(range)) continue
-      const score = this.#score(range)
+      const score = this.#score(range) - (isHot(range) ? LAST_RESORT : 0)
       if (score <= bestScore) continue
       best = range
       bestScore = score

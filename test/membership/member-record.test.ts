@@ -4,6 +4,7 @@ import protobuf from 'protobufjs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Claim } from '../../src/claim.ts'
+import type { Heat } from '../../src/heat.ts'
 import {
   decodeRecord,
   encodeRecord,
@@ -38,6 +39,8 @@ const claim: fc.Arbitrary<Claim> = fc
   )
   .map(({ grant, ...rest }) => (grant ? { ...rest, grant } : rest))
 
+const told = fc.array(fc.record({ range: fc.nat(4095), work: fc.nat() }, plain), { maxLength: 4 })
+
 const anyRecord: fc.Arbitrary<MemberRecord> = fc.record(
   {
     peerId: fc.constant(alice.peerId),
@@ -52,9 +55,10 @@ const anyRecord: fc.Arbitrary<MemberRecord> = fc.record(
       {
         keys: fc.nat({ max: Number.MAX_SAFE_INTEGER - 1 }),
         bytes: fc.nat({ max: 2 ** 40 }),
-        opsPerSecond: fc.double({ min: 0, max: 1e9, noNaN: true }).map(value => value + 0)
+        opsPerSecond: fc.double({ min: 0, max: 1e9, noNaN: true }).map(value => value + 0),
+        heat: fc.record({ work: fc.nat(), hot: told, cool: told }, plain)
       },
-      plain
+      { ...plain, requiredKeys: ['keys', 'bytes', 'opsPerSecond'] }
     ),
     claims: fc
       .uniqueArray(claim, { maxLength: 20, selector: each => `${each.range}/${each.epoch}` })
@@ -94,6 +98,15 @@ test('the bytes are those of gossip.proto, both ways', () => {
   assert.is(object.status, 'STATUS_UP')
   assert.equal([object.incarnation, object.seq, object.zone, object.capacity, object.protocol], [3, 7, 'east', 2, 1])
   assert.equal({ ...object.load }, { keys: 10, bytes: 2000, ops_per_second: 3.5 })
+  const heat = { work: 900, hot: [{ range: 2, work: 700 }], cool: [{ range: 300, work: 0 }] }
+  const warm = RecordType.decode(encodeRecord({ ...sample, load: { ...sample.load, heat } }))
+  assert.equal(JSON.parse(JSON.stringify(RecordType.toObject(warm, { longs: Number }).load.heat)), {
+    work: 900,
+    hot_ranges: [2],
+    hot_works: [700],
+    cool_ranges: [300],
+    cool_works: [0]
+  })
   assert.equal(
     object.claims.map((group: Record<string, unknown>) => [group.owner, group.granter, group.ranges, group.epochs]),
     [
@@ -176,6 +189,12 @@ test('a record out of its bounds is refused before it is signed', () => {
   refuses({ capacity: 0 }, /capacity/)
   refuses({ instanceId: 'xyz' }, /instance/)
   refuses({ load: { keys: -1, bytes: 0, opsPerSecond: 0 } }, /load/)
+  const heat = (change: Partial<Heat>) => ({
+    load: { ...sample.load, heat: { work: 1, hot: [], cool: [], ...change } }
+  })
+  refuses(heat({ work: 0.5 }), /work is no whole/)
+  refuses(heat({ hot: [{ range: 4096, work: 1 }] }), /work of range 4096/)
+  refuses(heat({ cool: new Array(17).fill({ range: 1, work: 1 }) }), /more than 16/)
   refuses({ claims: [{ range: 4096, epoch: 1, owner: 'a' }] }, /range 4096/)
   refuses({ incarnation: Number.MAX_SAFE_INTEGER }, /incarnation/)
 })

@@ -48,7 +48,7 @@ async function world(refuses: (range: number) => boolean) {
   } as unknown as Peers
   const background = new Background({ log: silentLog, timers })
   const shareholders = () => ['owner', 'thief'].map(peerId => ({ peerId, capacity: 1, zone: '' }))
-  const parts = { clock, timers, log: silentLog, background, peers, topology, shareholders }
+  const parts = { clock, timers, log: silentLog, background, peers, topology, shareholders, isHot: () => false }
   const thief = new Thief(parts, { settleMs: 0 })
   const live = async (ms: number) => {
     for (const endMs = world.nowMs + ms; world.nowMs < endMs; await world.sleep(TICK_MS)) thief.tick()

@@ -9,6 +9,7 @@ const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const MOST_PER_LINE = 64
 const NOBODY = '·'
 const BAR_COLUMNS = 20
+const MOST_BUSY = 5
 
 /** Peers by letter, in the order of their ids: the same letters in every picture of one cluster. */
 export function letters(peerIds: Iterable<string>): Map<string, { index: number; letter: string }> {
@@ -19,6 +20,7 @@ export function letters(peerIds: Iterable<string>): Map<string, { index: number;
 export function memberLines(members: MemberInfo[], width: number, style: Style): string[] {
   const names = letters(members.map(member => member.peerId))
   const sorted = [...members].sort((a, b) => (a.peerId < b.peerId ? -1 : 1))
+  const isBusy = members.some(({ heat }) => heat !== undefined)
   const rows = sorted.map((member): Cell[] => {
     const { index, letter } = names.get(member.peerId)!
     return [
@@ -30,6 +32,7 @@ export function memberLines(members: MemberInfo[], width: number, style: Style):
       count(member.keys),
       byteCount(member.bytes),
       count(member.opsPerSecond),
+      ...(isBusy ? [count(member.heat?.work ?? 0)] : []),
       harmless(member.zone) || '-',
       harmless(member.addresses[0] ?? '-').replace(/\/p2p\/.*/, '')
     ]
@@ -44,6 +47,7 @@ export function memberLines(members: MemberInfo[], width: number, style: Style):
       { title: 'keys', align: 'right' },
       { title: 'bytes', align: 'right' },
       { title: 'ops/s', align: 'right' },
+      ...(isBusy ? [{ title: 'work/s', align: 'right' as const }] : []),
       { title: 'zone', shrinkTo: 4 },
       { title: 'address', shrinkTo: 7 }
     ],
@@ -69,7 +73,9 @@ export function ringLines(ring: RingInfo, members: MemberInfo[], width: number, 
     }
     lines.push(`${style.dim(String(start).padStart(label))} ${band}`)
   }
-  return [...lines, '', ...legend(ring, members, names, style)]
+  const busiest = (ring.loads ?? []).slice(0, MOST_BUSY).map(({ range, work }) => `${range} (${count(work)}/s)`)
+  const work = busiest.length === 0 ? [] : ['', `ranges with most work on the node asked: ${busiest.join(', ')}`]
+  return [...lines, '', ...legend(ring, members, names, style), ...work]
 }
 
 function legend(ring: RingInfo, members: MemberInfo[], names: ReturnType<typeof letters>, style: Style): string[] {

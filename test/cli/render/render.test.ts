@@ -120,6 +120,9 @@ test('no picture is wider than asked, whatever the values', () => {
 
 test('members', () => {
   const lines = memberLines(MEMBERS, 120, plain)
+  assert.not.match(lines[0]!, 'work/s')
+  const heat = { work: 1234, hot: [], cool: [] }
+  assert.match(memberLines([{ ...MEMBERS[0]!, heat }], 120, plain).join('\n'), /work\/s[\s\S]* 1,?234 /)
   assert.is(lines.length, 5)
   assert.match(lines[2]!, /^B +…BBBBBBB2 +up +down +5 +1,200 +4.0 KiB +1.3 +- +\/ip4\/10.0.0.2\/tcp\/4270$/)
   assert.match(lines[4]!, '* the node asked')
