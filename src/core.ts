@@ -8,7 +8,7 @@ import { Coordinator } from './coordinator/coordinator.ts'
 import { Peers } from './coordinator/peers.ts'
 import { Dispatch } from './dispatch.ts'
 import type { CoterieError } from './errors.ts'
-import { type Heat, roundHeat } from './heat.ts'
+import { type Heat, LEAST_TOLD, roundHeat } from './heat.ts'
 import { Info } from './info.ts'
 import { LoopLag } from './loop-lag.ts'
 import { Manager } from './manager.ts'
@@ -336,7 +336,7 @@ export class Core {
   }
 
   #heat(): { heat?: Heat } {
-    if (!this.topology.complete) return {}
+    if (!this.topology.complete || this.#rangeLoads.total < LEAST_TOLD) return {}
     const { view } = this.topology
     const heat = heatOf(view, this.#ports.signer.peerId, range => this.#rangeLoads.work(range))
     return heat === undefined ? {} : { heat: roundHeat(heat) }

@@ -100,7 +100,7 @@ export class Reconciler {
       { leaseMs }
     )
     this.thief = new Thief(
-      { ...parts, shareholders: () => shareholders.plan(), isHot: range => shareholders.isHot(range) },
+      { ...parts, shareholders: () => shareholders.plan(), hotRanges: () => shareholders.hotRanges() },
       { settleMs: SETTLE_ROUNDS * settings.gossipIntervalMs }
     )
     this.hotRanges = new HotRanges(

@@ -59,9 +59,10 @@ export class Shareholders {
     return this.#membership.member(peerId)?.record.load.heat?.cool
   }
 
-  /** True for a range that somebody tells to be hot: its owner, or who was until a moment ago. */
-  isHot(range: number): boolean {
-    return this.#membership.members().some(({ record }) => record.load.heat?.hot.some(told => told.range === range))
+  /** Ranges that somebody tells to be hot: their owner, or who was until a moment ago. */
+  hotRanges(): Set<number> {
+    const told = this.#membership.members().flatMap(({ record }) => record.load.heat?.hot ?? [])
+    return new Set(told.map(({ range }) => range))
   }
 
   /** True while everybody who owns ranges is there, and nobody comes or goes. */

@@ -10,7 +10,7 @@ import type { Peers } from '../coordinator/peers.ts'
 import type { RangeWork } from '../heat.ts'
 import type { Clock, Log } from '../ports.ts'
 import type { RangeLoads } from '../replica/range-loads.ts'
-import { COOL_BELOW, HOT_ABOVE, planSwap, type Swap, standingOf } from '../ring/hot-planner.ts'
+import { COOL_BELOW, HOT_ABOVE, LEAST_WORK, planSwap, type Swap, standingOf } from '../ring/hot-planner.ts'
 import type { PlanMember } from '../ring/planner.ts'
 import type { Topology } from '../topology.ts'
 import type { Handover } from './handover.ts'
@@ -26,7 +26,7 @@ export interface HotRangesParts {
   topology: Topology
   handover: Pick<Handover, 'offer'>
   thief: Pick<Thief, 'prefer'>
-  rangeLoads: RangeLoads
+  rangeLoads: Pick<RangeLoads, 'work' | 'total'>
   shareholders: {
     plan(): PlanMember[]
     /** Work a second, of those of whom it is known. */
@@ -67,8 +67,9 @@ export class HotRanges {
 
   tick(): void {
     if (this.#afterMs === 0 || !this.#parts.topology.complete) return
-    if (this.#swap === undefined) this.#judge()
-    else this.#follow(this.#swap)
+    if (this.#swap !== undefined) this.#follow(this.#swap)
+    else if (this.#parts.rangeLoads.total < LEAST_WORK) this.#hotSinceMs = undefined
+    else this.#judge()
   }
 
   #judge(): void {

@@ -27,7 +27,7 @@ export interface ThiefParts {
   /** Members that count for the shares: those that leave with a capacity of 0, without those that have left. */
   shareholders: () => PlanMember[]
   /** Ranges that make far more work than most: taken only where there is nothing else to take. */
-  isHot: (range: number) => boolean
+  hotRanges: () => ReadonlySet<number>
 }
 
 export class Thief {
@@ -87,7 +87,7 @@ export class Thief {
 
   /** Keeps to what it asked for while that makes sense, so that owners do not copy for nothing. */
   #plan(): void {
-    const { topology, peers, clock, shareholders, isHot } = this.#parts
+    const { topology, peers, clock, shareholders, hotRanges } = this.#parts
     const nowMs = clock.monotonicMs()
     if (topology.version !== this.#version) {
       for (const refusal of this.#refused.values()) {
@@ -99,6 +99,9 @@ export class Thief {
     const owners = Array.from({ length: topology.params.q }, (_, range) => topology.claim(range)?.owner)
     const canGive = (peerId: string) => peers.isReachable(peerId)
     const mayTake = (range: number) => (this.#refused.get(range)?.untilMs ?? 0) <= nowMs
+    // Most plans end before the ring is looked at.
+    let hot: ReadonlySet<number> | undefined
+    const isHot = (range: number) => (hot ??= hotRanges()).has(range)
     const members = shareholders()
     const slack = this.#slack(owners, members)
     const steals = planSteals(owners, members, peers.self, topology.params.n, { canGive, mayTake, isHot, slack })

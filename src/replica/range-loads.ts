@@ -16,6 +16,7 @@ export class RangeLoads {
   readonly #operationRates: Float64Array
   readonly #byteRates: Float64Array
   #lookedMs: number
+  #total = 0
 
   /** `overMs`: what is this long ago weighs e times less than what is now. */
   constructor(clock: Pick<Clock, 'monotonicMs'>, init: { q: number; overMs: number }) {
@@ -53,6 +54,7 @@ export class RangeLoads {
     }
     this.#operations.fill(0)
     this.#bytes.fill(0)
+    this.#total = this.#operationRates.reduce((sum, _, range) => sum + this.work(range), 0)
   }
 
   /** Steps of operations a second; to coordinate is several. */
@@ -62,6 +64,11 @@ export class RangeLoads {
 
   bytes(range: number): number {
     return this.#byteRates[range]
+  }
+
+  /** Work a second on all ranges, those that have gone lately among them. */
+  get total(): number {
+    return this.#total
   }
 
   /** Work a second (`heat.ts`). */

@@ -19,7 +19,7 @@ export const COOL_BELOW = 1.15
 /** Of a share of the work: what a swap must take off the most loaded of all whom it touches. */
 const LEAST_GAIN = 0.05
 /** A node with less work a second has nothing to complain of, however little the others have. */
-const LEAST_WORK = 200
+export const LEAST_WORK = 200
 /** How many are looked at: nodes to give to, ranges to give, pairs of the two, each with every range told of to take. */
 const TARGETS = 4
 const PLACES = 6

@@ -168,6 +168,24 @@ alone('a flip that is unsafe by itself is refused to every thief for good, until
   assert.is(it.handover.granted, 0)
 })
 
+alone('a range that is offered goes as one that is asked for; an unsafe offer comes to nothing', async () => {
+  const it = await ownerOf('ABBDAEEE', { members: ['D'] })
+  await it.world.run(async () => {
+    assert.ok(it.handover.offer({ range: 0, to: 'D' }))
+    assert.ok(it.handover.offer({ range: 0, to: 'D' }), 'again is fine')
+    await it.rest()
+  })
+  assert.is(it.topology.claim(0)?.owner, 'D')
+  const zones = { A: 'x', B: 'x', C: 'y', D: 'y', E: 'z' }
+  const unsafe = await ownerOf('ADCBAAAA', { members: ['E'], zones })
+  await unsafe.world.run(async () => {
+    assert.ok(unsafe.handover.offer({ range: 0, to: 'E' }))
+    await unsafe.rest()
+    assert.not(unsafe.handover.offer({ range: 0, to: 'E' }))
+  })
+  assert.is(unsafe.topology.claim(0)?.owner, 'A')
+})
+
 alone('a member whose copy makes no headway is not asked at the speed of the network, nor for ever', async () => {
   const it = await ownerOf('ABBDAEEE', { members: ['D'] })
   it.before = (_to, request) =>

@@ -15,7 +15,7 @@ import { bytesOf } from '../support/memory-replica.ts'
 const test = suite('hot ranges')
 const Q = 32
 const NODES = 5
-const BALANCE_AFTER_MS = 3000
+const BALANCE_AFTER_MS = 2000
 /** Ranges that have moved, as all have when nodes join, stay for so long. */
 const REST_MS = 10 * BALANCE_AFTER_MS
 const STEP_MS = 10

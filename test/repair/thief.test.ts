@@ -19,7 +19,7 @@ const TICK_MS = 100
 const SLACK_MS = 500
 
 /** `owner` has both ranges; the thief wants one of them. `refuses` says which the owner keeps. */
-async function world(refuses: (range: number) => boolean) {
+async function world(refuses: (range: number) => boolean, hot: ReadonlySet<number> = new Set()) {
   const { world, clock, timers } = virtualTime()
   const files = new FakeFiles()
   await files.makeDir('d')
@@ -48,7 +48,7 @@ async function world(refuses: (range: number) => boolean) {
   } as unknown as Peers
   const background = new Background({ log: silentLog, timers })
   const shareholders = () => ['owner', 'thief'].map(peerId => ({ peerId, capacity: 1, zone: '' }))
-  const parts = { clock, timers, log: silentLog, background, peers, topology, shareholders, isHot: () => false }
+  const parts = { clock, timers, log: silentLog, background, peers, topology, shareholders, hotRanges: () => hot }
   const thief = new Thief(parts, { settleMs: 0 })
   const live = async (ms: number) => {
     for (const endMs = world.nowMs + ms; world.nowMs < endMs; await world.sleep(TICK_MS)) thief.tick()
@@ -90,6 +90,34 @@ test('one range that is refused does not keep the thief from another one', async
   await it.world.run(() => it.live(30_000))
   assert.is(it.topology.claim(1)?.owner, 'thief')
   assert.is(it.thief.pending, 0)
+})
+
+test('a range that is told to be hot is left for last', async () => {
+  const it = await world(() => false)
+  await it.world.run(() => it.live(5000))
+  const [first, other] = it.topology.claim(0)?.owner === 'thief' ? [0, 1] : [1, 0]
+  const again = await world(() => false, new Set([first]))
+  await again.world.run(() => again.live(5000))
+  assert.is(again.topology.claim(other)?.owner, 'thief')
+  assert.is(again.topology.claim(first)?.owner, 'owner')
+  const both = await world(() => false, new Set([0, 1]))
+  await both.world.run(() => both.live(5000))
+  assert.is(both.topology.claim(first)?.owner, 'thief', 'there is nothing else')
+})
+
+test('a range that it prefers is the one that it takes, if one is due', async () => {
+  for (const range of [0, 1]) {
+    const it = await world(() => false)
+    it.thief.prefer({ range, from: 'owner' })
+    await it.world.run(() => it.live(5000))
+    assert.equal(
+      [0, 1].map(each => it.topology.claim(each)?.owner),
+      range === 0 ? ['thief', 'owner'] : ['owner', 'thief']
+    )
+    it.thief.prefer({ range: 1 - range, from: 'owner' })
+    await it.world.run(() => it.live(5000))
+    assert.is(it.topology.claim(1 - range)?.owner, 'owner', 'none is due any more')
+  }
 })
 
 test.run()
