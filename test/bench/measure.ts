@@ -21,7 +21,7 @@ const WARM_MS = 300
 const TURN_MS = 20
 
 /** User and system CPU seconds of a process so far. */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
   const path = `/proc/${pid}/stat`
   if (!existsSync(path)) return Number.NaN
   const stat = readFileSync(path, 'utf8')

@@ -5,6 +5,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   storage: async () => (await import('./storage.ts')).benchStorage(process.argv.slice(3)),
   'anti-entropy': async () => (await import('./anti-entropy.ts')).benchAntiEntropy(),
   transfer: async () => (await import('./transfer.ts')).benchTransfer(),
+  hot: async () => (await import('./hot.ts')).benchHot(process.argv.slice(3)),
   planner: async () => (await import('./planner.ts')).benchPlanner(),
   sim: async () => (await import('./sim.ts')).benchSim()
 }
