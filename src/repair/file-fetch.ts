@@ -12,8 +12,12 @@ import type { Network, Timers } from '../ports.ts'
 import type { CopyFiles, RangeReceiver } from '../replica/copy-files.ts'
 import type { FileLength, FileMessage } from './file-codec.ts'
 import { Outbox } from './outbox.ts'
+import { PieceWriter } from './piece-writer.ts'
 import type { SyncMessage } from './sync-codec.ts'
 import { converse, Watch, withStream } from './sync-stream.ts'
+
+/** Ranges that are made copies of, with a sync each, while the next ones come. */
+const ADOPTED_AT_ONCE = 2
 
 export interface FetchParts {
   network: Network
@@ -26,7 +30,8 @@ export interface FetchOptions {
   isWanted: (range: number) => boolean
   /** The range has come, or will not: the other side has no files for it that are worth it. */
   onSettled: (range: number) => void
-  onProgress: (bytesDone: number, bytesTotal: number) => void
+  /** `received`: of those done, what came in this session and not in an earlier one. */
+  onProgress: (bytesDone: number, bytesTotal: number, received: number) => void
   signal?: AbortSignal
 }
 
@@ -58,6 +63,11 @@ class Fetch {
   readonly #receivers = new Map<number, RangeReceiver>()
   /** Bytes of each range: received so far, and to be received as far as is known. */
   readonly #bytes = new Map<number, { done: number; total: number }>()
+  #received = 0
+  readonly #adopting = new Set<Promise<void>>()
+  readonly #writer = new PieceWriter(bytes => this.#wrote(bytes))
+  /** The range whose files are coming. */
+  #range = 0
   done = false
 
   constructor(files: CopyFiles, options: FetchOptions) {
@@ -80,15 +90,10 @@ class Fetch {
     switch (message.type) {
       case 'files':
         return this.#takeFiles(message)
-      case 'bytes': {
-        const { range, fileId, offset, bytes } = message
-        const progress = this.#bytes.get(range)
-        if (progress === undefined) throw new CoterieError('protocol', `bytes of range ${range} before its files`)
-        await this.#receiver(range).append(fileId, offset, bytes)
-        progress.done += bytes.length
-        return this.#tell()
-      }
+      case 'bytes':
+        return this.#takeBytes(message)
       case 'fetched':
+        await Promise.all(this.#adopting)
         this.done = true
         return
       default:
@@ -96,24 +101,46 @@ class Fetch {
     }
   }
 
+  async #takeBytes({ range, fileId, offset, bytes }: Extract<FileMessage, { type: 'bytes' }>): Promise<void> {
+    const receiver = this.#receiver(range)
+    if (!this.#bytes.has(range)) throw new CoterieError('protocol', `bytes of range ${range} before its files`)
+    await this.#writer.add(receiver, fileId, offset, bytes)
+  }
+
   async #takeFiles({ range, files, last }: Extract<FileMessage, { type: 'files' }>): Promise<void> {
     const receiver = this.#receiver(range)
+    await this.#writer.flush()
     if (!last) {
       const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
       const done = files.reduce((sum, { fileId, bytes }) => sum + Math.min(bytes, receiver.endOf(fileId)), 0)
       this.#bytes.set(range, { done, total })
+      this.#range = range
       return this.#tell()
     }
-    if (files.length === 0 || !this.#options.isWanted(range)) await receiver.abandon()
-    else await this.#files.adopt(range, receiver, files)
-    this.#receivers.delete(range)
-    this.#options.onSettled(range)
+    const settle = async () => {
+      if (files.length === 0 || !this.#options.isWanted(range)) await receiver.abandon()
+      else await this.#files.adopt(range, receiver, files)
+      this.#receivers.delete(range)
+      this.#options.onSettled(range)
+    }
+    const settling: Promise<void> = settle().finally(() => this.#adopting.delete(settling))
+    // Told by the next one that has to wait, or at the end.
+    settling.catch(() => undefined)
+    this.#adopting.add(settling)
+    if (this.#adopting.size >= ADOPTED_AT_ONCE) await Promise.race(this.#adopting)
   }
 
   /** Those that have not been committed let go of their files, which stay. */
   async close(): Promise<void> {
+    await Promise.allSettled([this.#writer.flush(), ...this.#adopting])
     for (const receiver of this.#receivers.values()) await receiver.close()
     this.#receivers.clear()
+  }
+
+  #wrote(bytes: number): void {
+    this.#bytes.get(this.#range)!.done += bytes
+    this.#received += bytes
+    this.#tell()
   }
 
   #tell(): void {
@@ -123,7 +150,7 @@ class Fetch {
       bytesDone += done
       bytesTotal += total
     }
-    this.#options.onProgress(bytesDone, bytesTotal)
+    this.#options.onProgress(bytesDone, bytesTotal, this.#received)
   }
 
   #receiver(range: number): RangeReceiver {

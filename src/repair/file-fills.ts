@@ -102,20 +102,20 @@ export class FileFills {
     for (const range of ranges) if (!copyFiles.mayTake(range)) this.forget(range)
     const wanted = ranges.filter(range => this.#due.has(range))
     const transfer = transfers.begin(source, wanted)
-    let received = 0
+    let hadSome = false
     try {
       await fetchFiles(this.#parts, source, wanted, {
         isWanted: range => this.#due.has(range),
         onSettled: range => this.#due.delete(range),
-        onProgress: (bytesDone, bytesTotal) => {
-          received = bytesDone
-          transfer.bytes(bytesDone, bytesTotal)
+        onProgress: (bytesDone, bytesTotal, received) => {
+          hadSome = received > 0
+          transfer.bytes(bytesDone, bytesTotal, received)
         },
         signal: background.signal
       })
     } catch (error) {
       log.debug('range files did not come', { source, ranges: wanted.length, error: String(error) })
-      this.#failed(wanted, received > 0 && !isCoterieError(error, 'damaged'))
+      this.#failed(wanted, hadSome && !isCoterieError(error, 'damaged'))
     } finally {
       transfer.end()
     }

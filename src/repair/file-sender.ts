@@ -41,17 +41,35 @@ async function* sendRange(source: RangeExport, range: number, have: readonly Fil
     const isLast = look > 1 && (look >= LOOKS || files.reduce((sum, file) => sum + lacking(file), 0) <= TAIL_BYTES)
     yield { type: 'files', range, files, last: false }
     for (const file of files) {
-      const { fileId } = file
-      while (lacking(file) > 0) {
-        const offset = sent.get(fileId) ?? 0
-        const bytes = await source.read(fileId, offset, Math.min(PIECE_BYTES, lacking(file)))
-        if (bytes.length === 0)
-          throw new CoterieError('damaged', `file ${fileId} of range ${range} ends at ${offset}, before its end`)
-        yield { type: 'bytes', range, fileId, offset, bytes }
-        sent.set(fileId, offset + bytes.length)
+      for await (const { offset, bytes } of piecesOf(source, file, sent.get(file.fileId) ?? 0)) {
+        yield { type: 'bytes', range, fileId: file.fileId, offset, bytes }
+        sent.set(file.fileId, offset + bytes.length)
         await source.breathe()
       }
     }
     if (isLast) return yield { type: 'files', range, files, last: true }
+  }
+}
+
+/** A file from `offset` to the end that was told; the next piece is read while one is sent. */
+async function* piecesOf(
+  source: RangeExport,
+  { fileId, bytes: end }: FileLength,
+  offset: number
+): AsyncIterable<{ offset: number; bytes: Uint8Array }> {
+  const readAt = (at: number) => {
+    const reading = source.read(fileId, at, Math.min(PIECE_BYTES, end - at))
+    // Told when its turn has come, if it does.
+    reading.catch(() => undefined)
+    return reading
+  }
+  let reading = offset < end ? readAt(offset) : undefined
+  for (let at = offset; reading !== undefined; ) {
+    const bytes = await reading
+    if (bytes.length === 0) throw new CoterieError('damaged', `file ${fileId} ends at ${at}, before its end`)
+    const next = at + bytes.length
+    reading = next < end ? readAt(next) : undefined
+    yield { offset: at, bytes }
+    at = next
   }
 }

@@ -187,13 +187,13 @@ export class PreparedCopies {
   async #pass(): Promise<void> {
     const { fills, replicas } = this.#parts
     const ready = [...this.#byRange].filter(([range]) => fills.isOver(range))
-    const fresh = ready.map(([range]) => range).filter(range => this.#parts.copies.status(range) === 'none')
-    if (fresh.length > 0) await replicas.create(fresh)
-    const bySource = new Map<string, number[]>()
-    for (const [range, { sources }] of ready) {
-      for (const source of sources.keys()) bySource.set(source, [...(bySource.get(source) ?? []), range])
-    }
-    await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
+    const unmade = ready.map(([range]) => range).filter(range => this.#parts.copies.status(range) === 'none')
+    if (unmade.length > 0) await replicas.create(unmade)
+    // A copy that is level with nobody takes all from one of its sources: from several at once, each would send the whole of it.
+    const fresh = ready.filter(([, { level, sources }]) => level.size === 0 && sources.size > 1)
+    const first = new Map(fresh.map(([range, { sources }]) => [range, sources.keys().next().value]))
+    if (first.size > 0) await this.#passSources(ready, (range, source) => first.get(range) === source)
+    await this.#passSources(ready, (range, source) => first.get(range) !== source)
     const { copies } = this.#parts
     const isDone = (range: number) => this.#isLevelWithAll(range)
     const done = [...this.#byRange.keys()].filter(isDone)
@@ -202,6 +202,19 @@ export class PreparedCopies {
       await settleCopy(this.#parts, range, verdicts, () => isDone(range))
     }
     await copies.set(done.filter(isDone), 'synced')
+  }
+
+  async #passSources(
+    ready: readonly [number, Prepared][],
+    isMeant: (range: number, source: string) => boolean
+  ): Promise<void> {
+    const bySource = new Map<string, number[]>()
+    for (const [range, { sources }] of ready) {
+      for (const source of sources.keys()) {
+        if (isMeant(range, source)) bySource.set(source, [...(bySource.get(source) ?? []), range])
+      }
+    }
+    await Promise.all([...bySource].map(([source, ranges]) => this.#passSource(source, ranges)))
   }
 
   async #passSource(source: string, ranges: number[]): Promise<void> {

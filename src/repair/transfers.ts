@@ -14,7 +14,8 @@ export interface Transfer {
 export interface Progress {
   /** `bytes`: of the keys and states that came so far. */
   keys: (done: number, total: number, bytes: number) => void
-  bytes: (done: number, total: number) => void
+  /** `received`: without what an earlier session had brought. */
+  bytes: (done: number, total: number, received: number) => void
   end: () => void
 }
 
@@ -35,6 +36,7 @@ export class Transfers {
       bytesTotal: 0
     }
     let stateBytes = 0
+    let fileBytes = 0
     this.#running.add(transfer)
     return {
       keys: (done, total, bytes) => {
@@ -44,8 +46,9 @@ export class Transfers {
         transfer.keysDone = done
         transfer.keysTotal = total
       },
-      bytes: (done, total) => {
-        this.#fileBytesReceived += done - transfer.bytesDone
+      bytes: (done, total, received) => {
+        this.#fileBytesReceived += received - fileBytes
+        fileBytes = received
         transfer.bytesDone = done
         transfer.bytesTotal = total
       },

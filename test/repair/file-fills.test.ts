@@ -126,6 +126,19 @@ test('a transfer that is cut goes on where it ended', async () => {
   const { fileBytes } = it.source.store.stats(RANGE)
   assert.ok(again < fileBytes - 2 * 256 * 1024 + 4096, `${again} of ${fileBytes} bytes came again`)
   await mustEqual(it.source, it.member, RANGE)
+  assert.is(it.transfers.bytesReceived, 2 * 256 * 1024 + again)
+})
+
+test('a source that never sends anything new is given up, whatever it had sent before', async () => {
+  const it = await world()
+  it.between = async message => (message.type === 'bytes' && message.offset > 0 ? undefined : message)
+  await it.fill(RANGE)
+  it.between = async message => (message.type === 'bytes' ? undefined : message)
+  for (let tries = 1; tries <= 3; tries++) {
+    assert.not.ok(it.fills.isOver(RANGE))
+    await it.fill(RANGE)
+  }
+  assert.ok(it.fills.isOver(RANGE))
 })
 
 test('bytes that do not check are asked for again, and given up for the comparison when they never do', async () => {

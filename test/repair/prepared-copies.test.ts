@@ -13,7 +13,15 @@ import { Transfers } from '../../src/repair/transfers.ts'
 import { silentLog, systemTimers } from '../../src/runtime.ts'
 import type { Topology } from '../../src/topology.ts'
 import { duplexPair } from '../support/memory-duplex.ts'
-import { keysIn, LEAST_FILE_BYTES, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
+import {
+  bytesOf,
+  keysIn,
+  LEAST_FILE_BYTES,
+  type MemoryReplica,
+  openReplica,
+  put,
+  valuesOf
+} from '../support/memory-replica.ts'
 
 const test = suite('prepared copies')
 const LEASE_MS = 1000
@@ -136,6 +144,19 @@ test('a copy is level with all its sources or with none', async () => {
   await sources.get('s1')!.replica.copies.set([RANGE], 'synced')
   assert.ok(await pull(SOURCES))
   assert.equal(await valuesOf(member, keysIn(RANGE, 1)[0]), ['only here'])
+})
+
+test('of several sources one sends the copy, and the others what it lacks', async () => {
+  const { sources, member, pull, transfers } = await world()
+  const [s0, s1] = SOURCES.map(name => sources.get(name)!.replica)
+  for (const key of keysIn(RANGE, 5)) {
+    const { bytes } = await put(s0!, key, 'v')
+    await s1!.replicas.merge(RANGE, bytesOf(key), bytes)
+  }
+  await put(s1!, keysIn(RANGE, 1, 'more')[0]!, 'w')
+  assert.ok(await pull(SOURCES))
+  assert.is(transfers.keysReceived, 6)
+  assert.equal(await valuesOf(member, keysIn(RANGE, 1, 'more')[0]!), ['w'])
 })
 
 test('a gap in a mirror undoes the copy until it is compared again', async () => {
