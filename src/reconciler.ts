@@ -4,7 +4,6 @@
  * is nothing to do, so a crash or a lost message costs time only.
  */
 import type { Background } from './background.ts'
-import type { Claim } from './claim.ts'
 import type { NodeSettings } from './config.ts'
 import type { Peers } from './coordinator/peers.ts'
 import { Majority, TRUST_SHARE } from './majority.ts'
@@ -12,6 +11,7 @@ import type { Membership } from './membership/membership.ts'
 import type { Duplex, Ports } from './ports.ts'
 import { AcceptedCopies } from './repair/accepted-copies.ts'
 import { AntiEntropy } from './repair/anti-entropy.ts'
+import { Collisions } from './repair/collisions.ts'
 import { answerSync } from './repair/compare.ts'
 import { CopyKeeper } from './repair/copy-keeper.ts'
 import { FileFills } from './repair/file-fills.ts'
@@ -32,7 +32,6 @@ import type { CopyTable } from './replica/copy-table.ts'
 import type { RangeLoads } from './replica/range-loads.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
-import { flipEffects } from './ring/flips.ts'
 import type { Shareholders } from './shareholders.ts'
 import type { RangeStore } from './storage/range-store.ts'
 import type { Topology } from './topology.ts'
@@ -75,8 +74,6 @@ export class Reconciler {
   readonly #parts: ReconcilerParts
   readonly #fills: FileFills
   readonly #movement: Movement
-  /** Claims that have lost against others of their epoch, and have been seen to. */
-  readonly #settled = new Set<string>()
 
   constructor(parts: ReconcilerParts, init: { settings: NodeSettings; leaver: LeaverInit }) {
     const { topology, membership, shareholders, replicas } = parts
@@ -130,7 +127,8 @@ export class Reconciler {
     this.antiEntropy = new AntiEntropy(parts, { intervalMs: settings.antiEntropyIntervalMs })
     this.hints = new HintDelivery(parts)
     this.reaper = new Reaper(parts, { waitMs: settings.reapAfterMs })
-    topology.onCollision(rival => this.#collided(rival))
+    const collisions = new Collisions(parts, { self: membership.self, dir: init.leaver.dir })
+    topology.onCollision(lost => collisions.settle(lost))
   }
 
   /** At start: copies that are synced and not (or not yet known to be) a member's, and ranges of which a part was received. */
@@ -168,19 +166,5 @@ export class Reconciler {
   peerReturned(peerId: string): void {
     this.antiEntropy.peerReturned(peerId)
     this.hints.peerReturned(peerId)
-  }
-
-  /**
-   * Two took a range at once, and writes went by the lists of either: who is on a list of the winner's and would not be on the
-   * other's may lack what was acknowledged there, and is no vote before it has been compared (design §6). `rival` has lost.
-   */
-  #collided({ range, epoch, owner }: Claim): void {
-    const { topology, membership, replicas } = this.#parts
-    const name = `${range} ${epoch} ${owner}`
-    if (this.#settled.has(name)) return
-    this.#settled.add(name)
-    for (const { range: list, leaving } of flipEffects(topology.view, [{ range, to: owner }]))
-      if (leaving.includes(membership.self) && replicas.status(list) === 'synced')
-        replicas.doubt(list, 'another node took a range of its list at the same time')
   }
 }

@@ -29,7 +29,7 @@ export class Topology {
   #version = 0
   #damaged = false
   readonly #listeners = new Set<(changed: Claim[]) => void>()
-  readonly #collisionListeners = new Set<(lost: Claim) => void>()
+  readonly #collisionListeners = new Set<(lost: Claim) => unknown>()
 
   constructor(ports: { files: FileIo; signer: Signer; log: Log }, init: TopologyInit) {
     this.#files = ports.files
@@ -125,17 +125,19 @@ export class Topology {
     const rivals = signed.filter(claim => this.#isRival(claim))
     const held = new Map(rivals.map(({ range }) => [range, this.#map.claim(range)!]))
     const changed = this.#map.merge(signed.filter(claim => this.#isNews(claim)))
+    let written: Promise<void> | undefined
     if (changed.length > 0) {
       this.#changed()
-      const written = this.#file.write()
+      if (rivals.length === 0) written = this.#file.write()
       for (const listener of this.#listeners) listener(changed)
-      await written
     }
+    // Before the map says so on disk: a node that is killed in between has the collision before it once more.
     for (const rival of rivals) {
       const other = held.get(rival.range)!
       const lost = rival.owner < other.owner ? other : rival
-      for (const listener of this.#collisionListeners) listener(lost)
+      for (const listener of this.#collisionListeners) await listener(lost)
     }
+    if (changed.length > 0) await (written ?? this.#file.write())
     return changed
   }
 
@@ -199,8 +201,11 @@ export class Topology {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Two members have taken one range at once: tells of the claim that lost, once the map says so. */
-  onCollision(listener: (lost: Claim) => void): () => void {
+  /**
+   * Two members have taken one range at once: tells of the claim that lost, once the map says so. What the listener gives is
+   * waited for.
+   */
+  onCollision(listener: (lost: Claim) => unknown): () => void {
     this.#collisionListeners.add(listener)
     return () => this.#collisionListeners.delete(listener)
   }

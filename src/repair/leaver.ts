@@ -2,7 +2,8 @@
  * A node's way out of its cluster: the others take its ranges as they take a joiner's share, its copies are given up on
  * proof, and what it keeps for others is handed over. Then it says that it has left, and may be stopped (design §6).
  *
- * That it leaves is kept on disk (`leaving.json`): a node that is restarted on its way out goes on.
+ * That it leaves, and that it has left but may not have said so yet, is kept on disk (`leaving.json`): a node that is
+ * restarted on its way out goes on.
  */
 import type { Background } from '../background.ts'
 import type { Peers } from '../coordinator/peers.ts'
@@ -52,21 +53,20 @@ export class Leaver {
   readonly #init: LeaverInit
   #status: 'leaving' | 'left' | undefined
   #ending = false
+  #over = false
 
   constructor(parts: LeaverParts, init: LeaverInit) {
     this.#parts = parts
     this.#init = init
   }
 
-  /** Goes on with what an earlier process began. One that had left joins anew. */
+  /** Goes on with what an earlier process began, if only to say that it has left. One that has said so joins anew. */
   async open(): Promise<void> {
     const { files, log } = this.#parts
     const bytes = await files.readFile(this.#path)
     if (bytes === undefined) return
-    if (isLeaving(bytes)) {
-      this.#status = 'leaving'
-      log.info('this node was leaving the cluster when it stopped, and goes on')
-    } else await files.unlink(this.#path)
+    this.#status = isLeaving(bytes) ? 'leaving' : 'left'
+    log.info('this node was leaving the cluster when it stopped, and goes on', { status: this.#status })
   }
 
   /** What the member record says instead of `joining` and `up`. */
@@ -107,17 +107,30 @@ export class Leaver {
 
   tick(): void {
     const { background, topology, shareholders } = this.#parts
-    if (this.#status !== 'leaving' || this.#ending || !topology.complete) return
+    if (this.#status === undefined || this.#ending || this.#over || !topology.complete) return
+    if (this.#status === 'left') {
+      if (this.#hasListeners) this.#finally(this.#sayFarewell())
+      return
+    }
     if (shareholders.isDeserted(topology.view.owners())) {
       background.run('staying', this.#stay())
       return
     }
-    if (!this.#isEmpty) return
+    if (this.#isEmpty) this.#finally(this.#end())
+  }
+
+  #finally(end: Promise<void>): void {
     this.#ending = true
-    const end = this.#end().finally(() => {
+    const ended = end.finally(() => {
       this.#ending = false
     })
-    background.run('leaving the cluster', end)
+    this.#parts.background.run('leaving the cluster', ended)
+  }
+
+  /** Somebody can be told. */
+  get #hasListeners(): boolean {
+    const { shareholders, peers, membership } = this.#parts
+    return shareholders.staying().some(peerId => peerId !== membership.self && peers.isReachable(peerId))
   }
 
   /** All others have been told to leave as well: nobody is left to take anything. */
@@ -134,7 +147,7 @@ export class Leaver {
   }
 
   async #end(): Promise<void> {
-    const { files, log, membership } = this.#parts
+    const { files, log } = this.#parts
     const requests = this.#init.requests()
     await requests.close()
     try {
@@ -145,8 +158,18 @@ export class Leaver {
       if (this.#status !== 'left') requests.reopen()
     }
     log.info('left the cluster: the others hold all that this node held')
+    await this.#sayFarewell()
+  }
+
+  async #sayFarewell(): Promise<void> {
+    const { files, membership } = this.#parts
+    await this.#init.requests().close()
     this.#init.publish()
     for (let round = 0; round < FAREWELL_ROUNDS; round++) await membership.roundNow()
+    // Cut off just now: it is said again when somebody can be reached.
+    if (!this.#hasListeners) return
+    await files.unlink(this.#path)
+    this.#over = true
     this.#init.onLeft()
   }
 

@@ -81,6 +81,30 @@ test('a node that is restarted on its way out goes on; one that has left may com
   await mustReadAll(back)
 })
 
+test('a node that is killed when it has left, and has not said so, says so when it is started again', async () => {
+  const [n0, n1, , n3] = await filled(4)
+  let isSilent = false
+  n3.core.membership.roundNow = () => {
+    // The moment before its farewell.
+    n3.network.close()
+    isSilent = true
+    return new Promise(() => {})
+  }
+  await n3.core.leave(false)
+  await until('it has left', () => isSilent, 30_000)
+  cluster.crash('n3')
+  const statusAt = ({ core }: MemoryNode) => core.membership.member(n3.peerId)?.record.status
+  assert.equal([n0, n1].map(statusAt), ['leaving', 'leaving'])
+  const again = await cluster.start('n3')
+  await until('it has said so', () => again.left === true, 30_000)
+  await until('everybody knows', () => [...cluster.nodes.values()].every(node => statusAt(node) === 'left'))
+  assert.ok(n0.core.topology.claims().every(({ owner }) => owner !== n3.peerId))
+  await cluster.stop('n3')
+  await cluster.start('n3')
+  await cluster.settled()
+  assert.is(statusAt(n0), 'up', 'started once more, it joins anew')
+})
+
 test('where all are told to leave at once, they stay', async () => {
   const nodes = await filled(2)
   await Promise.all(nodes.map(({ core }) => core.leave(true)))
