@@ -141,7 +141,7 @@ export class Reconciler {
   answer(stream: Duplex): Promise<void> {
     const { q } = this.#parts.topology.params
     const prepare = (ranges: number[]) => this.keeper.ensure(ranges.filter(range => range < q))
-    const mayProve = (range: number) => !this.mirrors.isSealed(range) && !this.#movement.isChanging(range)
+    const mayProve = (range: number) => !this.#movement.isChanging(range)
     return answerSync({ ...this.#parts, prepare, mayProve }, stream)
   }
 

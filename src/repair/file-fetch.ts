@@ -26,6 +26,8 @@ export interface FetchParts {
 }
 
 export interface FetchOptions {
+  /** True where an earlier session, or an earlier process, may have left a part. */
+  mayHavePart: (range: number) => boolean
   /** Asked before a range becomes a copy: whether it is still wanted. */
   isWanted: (range: number) => boolean
   /** The range has come, or will not: the other side has no files for it that are worth it. */
@@ -60,6 +62,7 @@ export async function fetchFiles(
 class Fetch {
   readonly #files: CopyFiles
   readonly #options: FetchOptions
+  readonly #wanted = new Set<number>()
   readonly #receivers = new Map<number, RangeReceiver>()
   /** Bytes of each range: received so far, and to be received as far as is known. */
   readonly #bytes = new Map<number, { done: number; total: number }>()
@@ -78,10 +81,10 @@ class Fetch {
   async open(ranges: readonly number[]): Promise<{ range: number; have: FileLength[] }[]> {
     const wanted = []
     for (const range of ranges) {
-      const receiver = await this.#files.take(range)
-      this.#receivers.set(range, receiver)
-      const have = receiver.progress().map(({ fileId, verifiedBytes }) => ({ fileId, bytes: verifiedBytes }))
-      wanted.push({ range, have })
+      this.#wanted.add(range)
+      // To look for parts takes a look at the disk for each, and most ranges of an empty cluster have nothing to send.
+      const parts = this.#options.mayHavePart(range) ? (await this.#open(range)).progress() : []
+      wanted.push({ range, have: parts.map(({ fileId, verifiedBytes }) => ({ fileId, bytes: verifiedBytes })) })
     }
     return wanted
   }
@@ -108,8 +111,10 @@ class Fetch {
   }
 
   async #takeFiles({ range, files, last }: Extract<FileMessage, { type: 'files' }>): Promise<void> {
-    const receiver = this.#receiver(range)
+    if (!this.#wanted.has(range)) throw new CoterieError('protocol', `files of range ${range} that nobody asked for`)
     await this.#writer.flush()
+    const receiver = this.#receivers.get(range) ?? (files.length > 0 ? await this.#open(range) : undefined)
+    if (receiver === undefined) return this.#settled(range)
     if (!last) {
       const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
       const done = files.reduce((sum, { fileId, bytes }) => sum + Math.min(bytes, receiver.endOf(fileId)), 0)
@@ -120,8 +125,7 @@ class Fetch {
     const settle = async () => {
       if (files.length === 0 || !this.#options.isWanted(range)) await receiver.abandon()
       else await this.#files.adopt(range, receiver, files)
-      this.#receivers.delete(range)
-      this.#options.onSettled(range)
+      this.#settled(range)
     }
     const settling: Promise<void> = settle().finally(() => this.#adopting.delete(settling))
     // Told by the next one that has to wait, or at the end.
@@ -135,6 +139,18 @@ class Fetch {
     await Promise.allSettled([this.#writer.flush(), ...this.#adopting])
     for (const receiver of this.#receivers.values()) await receiver.close()
     this.#receivers.clear()
+  }
+
+  #settled(range: number): void {
+    this.#wanted.delete(range)
+    this.#receivers.delete(range)
+    this.#options.onSettled(range)
+  }
+
+  async #open(range: number): Promise<RangeReceiver> {
+    const receiver = await this.#files.take(range)
+    this.#receivers.set(range, receiver)
+    return receiver
   }
 
   #wrote(bytes: number): void {

@@ -35,6 +35,8 @@ export class FileFills {
   /** By source. */
   readonly #sessions = new Map<string, Promise<void>>()
   readonly #underWay = new Set<number>()
+  /** Of which a session has been held, and did not end well. */
+  readonly #begun = new Set<number>()
   /** Ranges of which parts may lie about that nobody wants, and until when somebody still may. */
   readonly #leftovers = new Map<number, number>()
 
@@ -61,6 +63,7 @@ export class FileFills {
   }
 
   forget(range: number): void {
+    this.#begun.delete(range)
     if (this.#due.delete(range)) this.#leave(range)
   }
 
@@ -104,9 +107,15 @@ export class FileFills {
     const transfer = transfers.begin(source, wanted)
     let hadSome = false
     try {
+      const begun = new Set(wanted.filter(range => this.#begun.has(range) || this.#leftovers.has(range)))
+      for (const range of wanted) this.#begun.add(range)
       await fetchFiles(this.#parts, source, wanted, {
+        mayHavePart: range => begun.has(range),
         isWanted: range => this.#due.has(range),
-        onSettled: range => this.#due.delete(range),
+        onSettled: range => {
+          this.#due.delete(range)
+          this.#begun.delete(range)
+        },
         onProgress: (bytesDone, bytesTotal, received) => {
           hadSome = received > 0
           transfer.bytes(bytesDone, bytesTotal, received)

@@ -75,15 +75,6 @@ export class Mirrors {
     }
   }
 
-  /**
-   * True while somebody may be given the range on the strength of the copy that it has: it must not be told now that it can
-   * give that copy up, since this one has all of it.
-   */
-  isSealed(range: number): boolean {
-    const members = this.#byRange.get(range)
-    return members !== undefined && [...members.keys()].some(member => this.#live(range, member)?.sealed === true)
-  }
-
   /** The replica's hook: resolves when all mirrors of the range have the write; `except` has it, for it came from there. */
   send(range: number, key: Uint8Array, state: Uint8Array, except?: string): Promise<void> | undefined {
     const members = this.#byRange.get(range)

@@ -91,14 +91,18 @@ export class Movement {
     const copy = (preparation: Preparation) => this.#pull(preparation, isWanted)
     // Who was ready first has waited for the last one: if for long, the mirrors have lapsed, and a second look renews them.
     let ready = (await all(copy)) && (clock.monotonicMs() - startMs < this.#leaseMs / 4 || (await all(copy)))
-    const sealedMs = clock.monotonicMs()
-    ready = ready && (await all(preparation => this.#sealed(preparation, isWanted)))
-    // Another flip came between: what was prepared may not be what is needed now.
-    if (!planned()) return nothing('again')
-    if (!ready) return nothing('held')
-    // The seals hold for a lease; a claim signed on the strength of lapsed ones could lose what was acknowledged since.
-    if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return nothing('again')
-    const claims = await this.#signing(effects, () => move.sign(flips, planned))
+    const sign = async (): Promise<Claim[] | Moved['outcome']> => {
+      const sealedMs = clock.monotonicMs()
+      ready = ready && (await all(preparation => this.#sealed(preparation, isWanted)))
+      // Another flip came between: what was prepared may not be what is needed now.
+      if (!planned()) return 'again'
+      if (!ready) return 'held'
+      // The seals hold for a lease; a claim signed on the strength of lapsed ones could lose what was acknowledged since.
+      if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return 'again'
+      return move.sign(flips, planned)
+    }
+    const claims = await this.#whileChanging(effects, sign)
+    if (typeof claims === 'string') return nothing(claims)
     if (claims.length > 0) this.#tell(flips, effects, claims)
     return { outcome: 'moved', claims }
   }
@@ -122,12 +126,15 @@ export class Movement {
     }
   }
 
-  /** True from the moment when a change of the range's list is signed until it is known, however long the disk takes for it. */
+  /**
+   * True from the seal on until a change of the range's list is known, however long the disk takes to sign it: a new member
+   * that has said that its copy is level must not be told now that it can give it up, since this node's has all of it.
+   */
   isChanging(range: number): boolean {
     return this.#changing.has(range)
   }
 
-  async #signing(effects: readonly FlipEffect[], sign: () => Promise<Claim[]>): Promise<Claim[]> {
+  async #whileChanging<T>(effects: readonly FlipEffect[], work: () => Promise<T>): Promise<T> {
     const count = ({ range }: FlipEffect, by: number) => {
       const now = (this.#changing.get(range) ?? 0) + by
       if (now === 0) this.#changing.delete(range)
@@ -135,7 +142,7 @@ export class Movement {
     }
     for (const effect of effects) count(effect, 1)
     try {
-      return await sign()
+      return await work()
     } finally {
       for (const effect of effects) count(effect, -1)
     }

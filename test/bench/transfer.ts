@@ -90,7 +90,12 @@ async function taken(dir: string, network: Network, way: 'files' | 'keys', keys:
     const onSettled = () => {
       settled++
     }
-    await fetchFiles(parts, 'source', ALL, { isWanted: () => true, onSettled, onProgress: () => {} })
+    await fetchFiles(parts, 'source', ALL, {
+      isWanted: () => true,
+      mayHavePart: () => false,
+      onSettled,
+      onProgress: () => {}
+    })
     if (settled !== Q) throw new Error(`${settled} of ${Q} ranges came`)
   } else {
     await replicas.create(ALL)
