@@ -4,6 +4,7 @@
  */
 import { CopyStatuses } from './coordinator/copy-statuses.ts'
 import type { Peers } from './coordinator/peers.ts'
+import { crowdedRanges } from './ring/zone-spread.ts'
 import type { Topology } from './topology.ts'
 import type { Zones } from './zones.ts'
 
@@ -44,7 +45,7 @@ export async function clusterStatus({ peers, topology, zones }: StatusParts): Pr
     copies: params.n,
     whole: 0,
     short: [],
-    crowded: [],
+    crowded: crowdedRanges(view, member => zones.of(member), zoneCount),
     silent: silent.sort()
   }
   for (let range = 0; range < params.q; range++) {
@@ -52,7 +53,6 @@ export async function clusterStatus({ peers, topology, zones }: StatusParts): Pr
     const synced = list.filter(member => statuses.of(member, range) === 'synced').length
     if (synced >= params.n) status.whole++
     else status.short.push({ range, synced })
-    if (new Set(list.map(member => zones.of(member))).size < Math.min(params.n, zoneCount)) status.crowded.push(range)
   }
   return status
 }

@@ -24,6 +24,8 @@ export const MIN_RANGES = 8
 /** 4096 ranges spread over 512 nodes at the advised 8 ranges a node (design §12). */
 export const MAX_RANGES = 4096
 export const MAX_REPLICAS = 16
+/** Ranges a node: with fewer, shares are uneven by more than an eighth, and every join moves much (design §12). */
+export const ADVISED_RANGES = 8
 
 export const LIMITS = {
   maxKeyBytes: 1024,

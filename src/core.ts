@@ -3,7 +3,7 @@
  * gives it the real ports, the simulator fake ones; the code in between is the same.
  */
 import { Background } from './background.ts'
-import { type ClusterParams, DEFAULT_SETTINGS, type NodeSettings } from './config.ts'
+import { ADVISED_RANGES, type ClusterParams, DEFAULT_SETTINGS, type NodeSettings } from './config.ts'
 import { Coordinator } from './coordinator/coordinator.ts'
 import { Peers } from './coordinator/peers.ts'
 import { Dispatch } from './dispatch.ts'
@@ -32,8 +32,6 @@ import { StoreRequests } from './store-requests.ts'
 import { Topology } from './topology.ts'
 import { Zones } from './zones.ts'
 
-/** Fewer, and the operator is told. */
-const RANGES_PER_NODE = 8
 /** How long work behind answers may hold up a stop. */
 const STOP_MS = 3000
 
@@ -346,10 +344,10 @@ export class Core {
   #warnWhenCrowded(): void {
     const nodes = this.#shareholders.staying().length
     const { q } = this.#init.params
-    if (nodes <= q / RANGES_PER_NODE || this.#crowded) return
+    if (nodes <= q / ADVISED_RANGES || this.#crowded) return
     this.#crowded = true
     this.#ports.log.warn(
-      `${nodes} nodes share ${q} ranges; ${RANGES_PER_NODE} ranges a node are advised, and the number of ranges is fixed when a cluster is made`
+      `${nodes} nodes share ${q} ranges; ${ADVISED_RANGES} ranges a node are advised, and the number of ranges is fixed when a cluster is made`
     )
   }
 }

@@ -69,8 +69,8 @@ class Fetch {
   #received = 0
   readonly #adopting = new Set<Promise<void>>()
   readonly #writer = new PieceWriter(bytes => this.#wrote(bytes))
-  /** The range whose files are coming. */
-  #range = 0
+  /** Whose files are coming. */
+  #coming: { range: number; receiver: RangeReceiver } | undefined
   done = false
 
   constructor(files: CopyFiles, options: FetchOptions) {
@@ -105,9 +105,8 @@ class Fetch {
   }
 
   async #takeBytes({ range, fileId, offset, bytes }: Extract<FileMessage, { type: 'bytes' }>): Promise<void> {
-    const receiver = this.#receiver(range)
-    if (!this.#bytes.has(range)) throw new CoterieError('protocol', `bytes of range ${range} before its files`)
-    await this.#writer.add(receiver, fileId, offset, bytes)
+    if (this.#coming?.range !== range) throw new CoterieError('protocol', `bytes of range ${range} before its files`)
+    await this.#writer.add(this.#coming.receiver, fileId, offset, bytes)
   }
 
   async #takeFiles({ range, files, last }: Extract<FileMessage, { type: 'files' }>): Promise<void> {
@@ -119,9 +118,10 @@ class Fetch {
       const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
       const done = files.reduce((sum, { fileId, bytes }) => sum + Math.min(bytes, receiver.endOf(fileId)), 0)
       this.#bytes.set(range, { done, total })
-      this.#range = range
+      this.#coming = { range, receiver }
       return this.#tell()
     }
+    this.#coming = undefined
     const settle = async () => {
       if (files.length === 0 || !this.#options.isWanted(range)) await receiver.abandon()
       else await this.#files.adopt(range, receiver, files)
@@ -154,7 +154,7 @@ class Fetch {
   }
 
   #wrote(bytes: number): void {
-    this.#bytes.get(this.#range)!.done += bytes
+    this.#bytes.get(this.#coming!.range)!.done += bytes
     this.#received += bytes
     this.#tell()
   }
@@ -167,11 +167,5 @@ class Fetch {
       bytesTotal += total
     }
     this.#options.onProgress(bytesDone, bytesTotal, this.#received)
-  }
-
-  #receiver(range: number): RangeReceiver {
-    const receiver = this.#receivers.get(range)
-    if (receiver === undefined) throw new CoterieError('protocol', `files of range ${range} that nobody asked for`)
-    return receiver
   }
 }

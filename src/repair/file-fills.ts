@@ -16,6 +16,8 @@ const TRIES = 3
 interface Fill {
   source: string
   tries: number
+  /** A session has been held for it, and did not end well: there may be a part. */
+  wasCut: boolean
 }
 
 export interface FileFillsParts {
@@ -35,8 +37,6 @@ export class FileFills {
   /** By source. */
   readonly #sessions = new Map<string, Promise<void>>()
   readonly #underWay = new Set<number>()
-  /** Of which a session has been held, and did not end well. */
-  readonly #begun = new Set<number>()
   /** Ranges of which parts may lie about that nobody wants, and until when somebody still may. */
   readonly #leftovers = new Map<number, number>()
 
@@ -54,7 +54,7 @@ export class FileFills {
   want(range: number, source: string): void {
     const fill = this.#due.get(range)
     if (fill !== undefined) fill.source = source
-    else if (this.#parts.copyFiles.mayTake(range)) this.#due.set(range, { source, tries: 0 })
+    else if (this.#parts.copyFiles.mayTake(range)) this.#due.set(range, { source, tries: 0, wasCut: false })
   }
 
   /** False: the copy is not to be made yet, its files are on their way. */
@@ -63,7 +63,6 @@ export class FileFills {
   }
 
   forget(range: number): void {
-    this.#begun.delete(range)
     if (this.#due.delete(range)) this.#leave(range)
   }
 
@@ -107,15 +106,10 @@ export class FileFills {
     const transfer = transfers.begin(source, wanted)
     let hadSome = false
     try {
-      const begun = new Set(wanted.filter(range => this.#begun.has(range) || this.#leftovers.has(range)))
-      for (const range of wanted) this.#begun.add(range)
       await fetchFiles(this.#parts, source, wanted, {
-        mayHavePart: range => begun.has(range),
+        mayHavePart: range => this.#due.get(range)?.wasCut === true || this.#leftovers.has(range),
         isWanted: range => this.#due.has(range),
-        onSettled: range => {
-          this.#due.delete(range)
-          this.#begun.delete(range)
-        },
+        onSettled: range => this.#due.delete(range),
         onProgress: (bytesDone, bytesTotal, received) => {
           hadSome = received > 0
           transfer.bytes(bytesDone, bytesTotal, received)
@@ -133,7 +127,9 @@ export class FileFills {
   #failed(ranges: readonly number[], hadSome: boolean): void {
     for (const range of ranges) {
       const fill = this.#due.get(range)
-      if (fill === undefined || hadSome) continue
+      if (fill === undefined) continue
+      fill.wasCut = true
+      if (hadSome) continue
       fill.tries++
       if (fill.tries >= TRIES) this.forget(range)
     }

@@ -37,7 +37,7 @@ async function* sendRange(source: RangeExport, range: number, have: readonly Fil
   const sent = new Map(have.map(({ fileId, bytes }) => [fileId, bytes]))
   const lacking = ({ fileId, bytes }: FileLength) => Math.max(0, bytes - (sent.get(fileId) ?? 0))
   for (let look = 1; ; look++) {
-    const files = (await source.refresh()).map(({ fileId, bytes }) => ({ fileId, bytes }))
+    const files = await source.refresh()
     const isLast = look > 1 && (look >= LOOKS || files.reduce((sum, file) => sum + lacking(file), 0) <= TAIL_BYTES)
     yield { type: 'files', range, files, last: false }
     for (const file of files) {

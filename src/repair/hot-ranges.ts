@@ -11,6 +11,7 @@ import type { RangeWork } from '../heat.ts'
 import type { Clock, Log } from '../ports.ts'
 import type { RangeLoads } from '../replica/range-loads.ts'
 import { COOL_BELOW, HOT_ABOVE, LEAST_WORK, planSwap, type Swap, standingOf } from '../ring/hot-planner.ts'
+import { workHeld } from '../ring/places.ts'
 import type { PlanMember } from '../ring/planner.ts'
 import type { Topology } from '../topology.ts'
 import type { Handover } from './handover.ts'
@@ -79,8 +80,7 @@ export class HotRanges {
     const { view } = topology
     const workOf = (range: number) => rangeLoads.work(range)
     const members = shareholders.plan()
-    const work = view.rangesHeldBy(self).reduce((sum, range) => sum + workOf(range), 0)
-    const loads = shareholders.loads().set(self, work)
+    const loads = shareholders.loads().set(self, workHeld(view, self, workOf))
     const standing = standingOf(members, loads, self)
     const enough = this.#hotSinceMs === undefined ? HOT_ABOVE : COOL_BELOW
     if (standing === undefined || standing.share <= enough || !shareholders.areSettled(view.owners())) {

@@ -91,20 +91,18 @@ export class Movement {
     const copy = (preparation: Preparation) => this.#pull(preparation, isWanted)
     // Who was ready first has waited for the last one: if for long, the mirrors have lapsed, and a second look renews them.
     let ready = (await all(copy)) && (clock.monotonicMs() - startMs < this.#leaseMs / 4 || (await all(copy)))
-    const sign = async (): Promise<Claim[] | Moved['outcome']> => {
+    return this.#whileChanging(effects, async () => {
       const sealedMs = clock.monotonicMs()
       ready = ready && (await all(preparation => this.#sealed(preparation, isWanted)))
       // Another flip came between: what was prepared may not be what is needed now.
-      if (!planned()) return 'again'
-      if (!ready) return 'held'
+      if (!planned()) return nothing('again')
+      if (!ready) return nothing('held')
       // The seals hold for a lease; a claim signed on the strength of lapsed ones could lose what was acknowledged since.
-      if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return 'again'
-      return move.sign(flips, planned)
-    }
-    const claims = await this.#whileChanging(effects, sign)
-    if (typeof claims === 'string') return nothing(claims)
-    if (claims.length > 0) this.#tell(flips, effects, claims)
-    return { outcome: 'moved', claims }
+      if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return nothing('again')
+      const claims = await move.sign(flips, planned)
+      if (claims.length > 0) this.#tell(flips, effects, claims)
+      return { outcome: 'moved', claims }
+    })
   }
 
   /** Flips that go together and change no list that is held. Where some are left out others come in, of lists not looked at so far. */

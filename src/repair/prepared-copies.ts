@@ -79,14 +79,14 @@ export class PreparedCopies {
     if (sources.length === 0 || sources.includes(this.#parts.peers.self))
       throw new CoterieError('protocol', 'a pull names other nodes to copy from')
     const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
+    const { fills, replicas, copies } = this.#parts
     // A question that comes late must not make a preparation of what is a member's copy by now.
-    const { fills, replicas } = this.#parts
     const wanted = ranges.filter(range => !this.#isMember(range))
     for (const range of wanted) {
       const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map(), verdicts: new Map() }
       for (const source of sources) prepared.sources.set(source, untilMs)
       this.#byRange.set(range, prepared)
-      if (this.#parts.copies.status(range) === 'none') fills.want(range, sources[0]!)
+      if (copies.status(range) === 'none') fills.want(range, sources[0]!)
     }
     await replicas.create(wanted.filter(range => fills.isOver(range)))
     const finished = await this.#freshPass(wanted, timeoutMs / 2)
@@ -185,16 +185,15 @@ export class PreparedCopies {
   }
 
   async #pass(): Promise<void> {
-    const { fills, replicas } = this.#parts
+    const { fills, replicas, copies } = this.#parts
     const ready = [...this.#byRange].filter(([range]) => fills.isOver(range))
-    const unmade = ready.map(([range]) => range).filter(range => this.#parts.copies.status(range) === 'none')
+    const unmade = ready.map(([range]) => range).filter(range => copies.status(range) === 'none')
     if (unmade.length > 0) await replicas.create(unmade)
     // A copy that is level with nobody takes all from one of its sources: from several at once, each would send the whole of it.
     const fresh = ready.filter(([, { level, sources }]) => level.size === 0 && sources.size > 1)
     const first = new Map(fresh.map(([range, { sources }]) => [range, sources.keys().next().value]))
     if (first.size > 0) await this.#passSources(ready, (range, source) => first.get(range) === source)
     await this.#passSources(ready, (range, source) => first.get(range) !== source)
-    const { copies } = this.#parts
     const isDone = (range: number) => this.#isLevelWithAll(range)
     const done = [...this.#byRange.keys()].filter(isDone)
     for (const range of done.filter(range => copies.status(range) !== 'synced')) {

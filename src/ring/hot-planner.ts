@@ -71,12 +71,15 @@ export function standingOf(
 
 /** Of the members whose work is known, times what it would be if all had the same by capacity. */
 function sharesOf(members: readonly PlanMember[], loads: ReadonlyMap<string, number>): Map<string, number> {
+  return new Map([...factorsOf(members, loads)].map(([peerId, factor]) => [peerId, loads.get(peerId)! * factor]))
+}
+
+/** Of the same members: what makes work into times a share. */
+function factorsOf(members: readonly PlanMember[], loads: ReadonlyMap<string, number>): Map<string, number> {
   const known = members.filter(({ peerId, capacity }) => capacity > 0 && loads.has(peerId))
   const work = known.reduce((sum, { peerId }) => sum + loads.get(peerId)!, 0)
   const capacity = known.reduce((sum, member) => sum + member.capacity, 0)
-  return new Map(
-    known.map(member => [member.peerId, (loads.get(member.peerId)! * capacity) / (work * member.capacity)])
-  )
+  return new Map(known.map(member => [member.peerId, capacity / (work * member.capacity)]))
 }
 
 /** The swap that leaves the most loaded of those that it touches with least; undefined where none is worth it. */
@@ -145,10 +148,7 @@ class Outcomes {
     this.#board = board
     this.#shares = shares
     this.#zones = new Map(members.map(({ peerId, zone }) => [peerId, zone]))
-    const known = members.filter(({ peerId }) => shares.has(peerId))
-    const work = known.reduce((sum, { peerId }) => sum + loads.get(peerId)!, 0)
-    const capacity = known.reduce((sum, member) => sum + member.capacity, 0)
-    this.#factors = new Map(known.map(member => [member.peerId, capacity / (work * member.capacity)]))
+    this.#factors = factorsOf(members, loads)
   }
 
   /**

@@ -2,11 +2,11 @@
  * What a change of members comes to: the ranges and copies that move against the least that would have to, what each node
  * owns before and after, and what is wrong with where copies will be. Pure; the document of `coterie plan`.
  */
+import { ADVISED_RANGES } from '../config.ts'
 import { type FutureMember, planAhead } from './plan-ahead.ts'
 import type { RingView } from './ring-view.ts'
+import { crowdedRanges } from './zone-spread.ts'
 
-/** A node with fewer gets a share that is uneven by more than an eighth (design §12). */
-const ADVISED_RANGES = 8
 const EPSILON = 1e-9
 
 export interface PresentMember extends FutureMember {
@@ -201,7 +201,9 @@ function warningsOf(
   const up = remaining.filter(node => node.up)
   const zoneCount = (all: readonly { zone: string }[]) => new Set(all.map(({ zone }) => zone)).size
   const zones = { before: zoneCount(present.filter(({ capacity }) => capacity > 0)), after: zoneCount(remaining) }
-  const crowded = crowdedRanges(view, remaining)
+  const zoneOf = new Map(remaining.map(({ peerId, zone }) => [peerId, zone]))
+  // A zone all of whose nodes own nothing is on no list, though it is there.
+  const crowded = crowdedRanges(view, peerId => zoneOf.get(peerId), zones.after)
   const ids = (some: readonly { peerId: string }[]) => some.map(({ peerId }) => peerId)
   const off = remaining.filter(({ after, share }) => Math.abs(after - share) >= 1 - EPSILON)
   const down = remaining.filter(node => !node.up)
@@ -217,16 +219,4 @@ function warningsOf(
   if (down.length > 0) warnings.push({ what: 'down', peerIds: ids(down) })
   if (alive.length > 0) warnings.push({ what: 'alive', peerIds: ids(alive) })
   return warnings
-}
-
-/** A zone all of whose nodes own nothing is on no list, though it is there. */
-function crowdedRanges(view: RingView, remaining: readonly PlannedNode[]): number[] {
-  const zoneOf = new Map(remaining.map(({ peerId, zone }) => [peerId, zone]))
-  const most = Math.min(view.n, new Set(zoneOf.values()).size)
-  const crowded: number[] = []
-  for (let range = 0; range < view.q; range++) {
-    const zones = new Set(view.preferenceList(range).flatMap(member => zoneOf.get(member) ?? []))
-    if (zones.size < most) crowded.push(range)
-  }
-  return crowded
 }

@@ -20,9 +20,13 @@ export function placesOf(view: RingView, peer: string, workOf: (range: number) =
   return [...places].map(([range, work]) => ({ range, work }))
 }
 
+/** Of all ranges that a node serves. */
+export const workHeld = (view: RingView, peer: string, workOf: (range: number) => number): number =>
+  view.rangesHeldBy(peer).reduce((sum, range) => sum + workOf(range), 0)
+
 /** What a node tells of its work; undefined where there is next to none. */
 export function heatOf(view: RingView, peer: string, workOf: (range: number) => number): Heat | undefined {
-  const work = view.rangesHeldBy(peer).reduce((sum, range) => sum + workOf(range), 0)
+  const work = workHeld(view, peer, workOf)
   if (work < LEAST_TOLD) return undefined
   const rising = placesOf(view, peer, workOf).sort((a, b) => a.work - b.work || a.range - b.range)
   const middle = rising[rising.length >> 1]?.work ?? 0

@@ -12,31 +12,23 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import type { Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
-import { createLibp2p } from 'libp2p'
-import { hostConfig } from '../../src/wire/host.ts'
-import { createIdentity } from '../../src/wire/identity.ts'
 import { bytesOf, drained } from '../../src/wire/streams.ts'
+import { bareHost } from './host.ts'
 
 const PROTOCOL = '/coterie-bench/echo/1'
-const CLUSTER = '0'.repeat(32)
 const SERVER_FLAG = '--echo-floor-server'
 /** Frame: length of the rest and id, both u32, then the payload. */
 const HEADER_BYTES = 8
 const CORK_BYTES = 60_000
 
-const host = async (listen: string[]) => {
-  const { privateKey } = await createIdentity()
-  return createLibp2p(hostConfig({ privateKey, listen, clusterId: CLUSTER }))
-}
-
 /** The answering process and a stream to it. */
 export class EchoFloor {
   readonly #server: ChildProcess
-  readonly #node: Awaited<ReturnType<typeof host>>
+  readonly #node: Awaited<ReturnType<typeof bareHost>>
   /** Sends the payload and resolves when it is back. */
   readonly call: Call
 
-  private constructor(server: ChildProcess, node: Awaited<ReturnType<typeof host>>, call: Call) {
+  private constructor(server: ChildProcess, node: Awaited<ReturnType<typeof bareHost>>, call: Call) {
     this.#server = server
     this.#node = node
     this.call = call
@@ -44,7 +36,7 @@ export class EchoFloor {
 
   static async start(): Promise<EchoFloor> {
     const server = fork(import.meta.filename, [SERVER_FLAG], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-    const node = await host([])
+    const node = await bareHost([])
     const [address] = (await once(server, 'message')) as [string]
     const connection = await node.dial(multiaddr(address))
     return new EchoFloor(server, node, caller(await connection.newStream(PROTOCOL)))
@@ -151,7 +143,7 @@ function caller(stream: Stream): Call {
 }
 
 if (process.argv[2] === SERVER_FLAG && process.send) {
-  const node = await host(['/ip4/127.0.0.1/tcp/0'])
+  const node = await bareHost(['/ip4/127.0.0.1/tcp/0'])
   await node.handle(PROTOCOL, serve)
   process.on('disconnect', () => process.exit(0))
   process.send(node.getMultiaddrs()[0]!.toString())

@@ -11,15 +11,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Connection, Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
-import { createLibp2p } from 'libp2p'
 import type { Network } from '../../src/ports.ts'
 import { answerSync, compareRanges } from '../../src/repair/compare.ts'
 import { fetchFiles } from '../../src/repair/file-fetch.ts'
 import { systemTimers } from '../../src/runtime.ts'
 import { duplexOf } from '../../src/wire/duplex.ts'
-import { hostConfig } from '../../src/wire/host.ts'
-import { createIdentity } from '../../src/wire/identity.ts'
 import { bytesOf, drained } from '../../src/wire/streams.ts'
+import { bareHost } from './host.ts'
 import { machine, median, table } from './measure.ts'
 import { intentOf, openReplica } from './replica.ts'
 
@@ -34,15 +32,10 @@ const PIECE = new Uint8Array(256 * 1024).fill(7)
 const WRITES_AT_ONCE = 256
 const MEGA = 1e6
 
-const host = async (listen: string[]) => {
-  const { privateKey } = await createIdentity()
-  return createLibp2p(hostConfig({ privateKey, listen, clusterId: '0'.repeat(32) }))
-}
-
 // ---- the process that has the ranges
 
 async function source(dir: string): Promise<void> {
-  const node = await host(['/ip4/127.0.0.1/tcp/0'])
+  const node = await bareHost(['/ip4/127.0.0.1/tcp/0'])
   const { store, replicas, copyFiles } = await openReplica(dir, { q: Q, synced: ALL })
   const count = Math.floor((MIB * 2 ** 20) / VALUE_BYTES)
   const one = async (i: number) => {
@@ -112,7 +105,7 @@ export async function benchTransfer(): Promise<string> {
   const child = fork(import.meta.filename, [SOURCE_FLAG, join(scratch, 'source')], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
   })
-  const node = await host([])
+  const node = await bareHost([])
   try {
     const [{ address, fileBytes, keys }] = (await once(child, 'message')) as [
       { address: string; fileBytes: number; keys: number }
