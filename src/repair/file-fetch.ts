@@ -67,7 +67,8 @@ class Fetch {
   /** Bytes of each range: received so far, and to be received as far as is known. */
   readonly #bytes = new Map<number, { done: number; total: number }>()
   #received = 0
-  readonly #adopting = new Set<Promise<void>>()
+  readonly #adopting = new Set<Promise<unknown>>()
+  #failure: { error: unknown } | undefined
   readonly #writer = new PieceWriter(bytes => this.#wrote(bytes))
   /** Whose files are coming. */
   #coming: { range: number; receiver: RangeReceiver } | undefined
@@ -97,6 +98,7 @@ class Fetch {
         return this.#takeBytes(message)
       case 'fetched':
         await Promise.all(this.#adopting)
+        this.#mustBeWell()
         this.done = true
         return
       default:
@@ -127,11 +129,20 @@ class Fetch {
       else await this.#files.adopt(range, receiver, files)
       this.#settled(range)
     }
-    const settling: Promise<void> = settle().finally(() => this.#adopting.delete(settling))
-    // Told by the next one that has to wait, or at the end.
-    settling.catch(() => undefined)
+    const failed = (error: unknown) => {
+      this.#failure ??= { error }
+    }
+    const settling: Promise<unknown> = settle()
+      .catch(failed)
+      .finally(() => this.#adopting.delete(settling))
     this.#adopting.add(settling)
     if (this.#adopting.size >= ADOPTED_AT_ONCE) await Promise.race(this.#adopting)
+    this.#mustBeWell()
+  }
+
+  /** One that could not be made a copy ends the session, whenever that turned out. */
+  #mustBeWell(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
   }
 
   /** Those that have not been committed let go of their files, which stay. */

@@ -161,6 +161,31 @@ test('bytes that do not check are asked for again, and given up for the comparis
   await until('the part is removed', () => partsIn(it.member).length === 0)
 })
 
+test('files that cannot be made a copy of, whenever that turns out, are given up for the comparison', async () => {
+  const it = await world({ keys: 20 })
+  const { copyFiles } = it.member
+  const adopt = copyFiles.adopt.bind(copyFiles)
+  let refused = 0
+  copyFiles.adopt = async (range, receiver, files) => {
+    if (range !== RANGE) return adopt(range, receiver, files)
+    refused++
+    throw new CoterieError('damaged', 'not the whole of a log')
+  }
+  // The other range is still on its way when it turns out.
+  it.between = async message => {
+    if (message.type === 'bytes' && message.range === OTHER) await until('refused', () => refused > 0)
+    return message
+  }
+  await it.fill(RANGE, OTHER)
+  for (let tries = 2; tries <= 3; tries++) {
+    assert.not.ok(it.fills.isOver(RANGE))
+    await it.fill(RANGE)
+  }
+  assert.ok(it.fills.isOver(RANGE))
+  assert.is(refused, 3)
+  assert.is(it.member.store.state(RANGE), 'absent')
+})
+
 test('what nobody wants any more does not become a copy, nor what is a copy by now', async () => {
   const it = await world({ keys: 20 })
   it.between = async message => {
