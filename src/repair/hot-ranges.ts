@@ -89,7 +89,7 @@ export class HotRanges {
     }
     this.#hotSinceMs ??= nowMs
     const waitedMs = nowMs - Math.max(this.#hotSinceMs, this.#ringMs)
-    if (waitedMs < this.#afterMs * (1 + standing.rank)) return
+    if (waitedMs < this.#afterMs * (1 + standing.rank + turnOf(self, members))) return
     const swap = planSwap({
       view,
       members,
@@ -132,4 +132,12 @@ export class HotRanges {
     }
     this.#swap = undefined
   }
+}
+
+/**
+ * From 0 to 1: what is told of loads is a quarter off, so several may take themselves for the hottest. Who acts first changes
+ * the ring, and the others wait anew: two at once would give to the same node, which others would then take from at once.
+ */
+function turnOf(self: string, members: readonly PlanMember[]): number {
+  return members.filter(({ peerId }) => peerId < self).length / members.length
 }
