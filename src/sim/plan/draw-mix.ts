@@ -8,7 +8,7 @@ import { SimRandom } from '../world/random.ts'
 import { assemble } from './assemble.ts'
 import { FAULT_KINDS } from './check-plan.ts'
 import { FaultDraw } from './draw-faults.ts'
-import { drawScene, logBetween, type Scene } from './draw-scene.ts'
+import { drawScene, logBetween, type Scene, type SceneWish, uniform } from './draw-scene.ts'
 import { drawWorkload } from './draw-workload.ts'
 import type { FaultKind, Plan } from './plan.ts'
 
@@ -22,6 +22,11 @@ const MAX_FAULTS = 12
 const OFTEN: readonly FaultKind[] = ['crash', 'partition', 'one-way', 'swizzle', 'pause', 'power-cut']
 const MACHINE: readonly FaultKind[] = ['crash', 'power-cut', 'restart', 'pause', 'one-way', 'partition', 'reset']
 
+/** How often, in churn, somebody leaves or falls silent for longer than the others wait for it. */
+const CHURN_MS = [1500, 8000] as const
+const ABSENCES: readonly FaultKind[] = ['crash', 'crash', 'pause', 'partition', 'swizzle', 'power-cut']
+const CHURN: SceneWish = { size: [4, 11], joins: [1, 4], reclaims: true, leastMs: 25_000 }
+
 export function drawMix(seed: string, options: { nodes?: number } = {}): Plan {
   const random = new SimRandom(`plan/${seed}`).fork('mix')
   const isCalm = random.chance(CALM_CHANCE)
@@ -33,6 +38,35 @@ export function drawMix(seed: string, options: { nodes?: number } = {}): Plan {
   const draw = new FaultDraw(scene, operations, { lawless: random.chance(LAWLESS_CHANCE) })
   if (!isCalm) mixFaults(random, scene, draw)
   return assemble(scene, operations, draw.faults)
+}
+
+/**
+ * The swarm's faults on a cluster that is never at rest: all the time nodes join, leave, or are away for so long that
+ * others take over what they owned, and come back.
+ */
+export function drawChurn(seed: string, options: { nodes?: number } = {}): Plan {
+  const random = new SimRandom(`plan/${seed}`).fork('churn/mix')
+  const scene = drawScene(seed, 'churn', { ...CHURN, ...(options.nodes !== undefined && options), mayStartEarly: true })
+  const operations = drawWorkload(scene)
+  const draw = new FaultDraw(scene, operations, { lawless: random.chance(LAWLESS_CHANCE) })
+  if (random.chance(0.8)) mixFaults(random, scene, draw)
+  churn(random, scene, draw)
+  return assemble(scene, operations, draw.faults)
+}
+
+function churn(random: SimRandom, { nodes, settings, startMs, endMs }: Scene, draw: FaultDraw): void {
+  const mayLeave = random.shuffle(nodes).slice(0, Math.floor(nodes.length / 2))
+  for (let atMs = startMs; atMs < endMs; atMs += logBetween(random, ...CHURN_MS)) {
+    const leaver = random.chance(0.4) ? mayLeave.find(({ joinAtMs }) => joinAtMs < atMs) : undefined
+    if (leaver !== undefined) {
+      mayLeave.splice(mayLeave.indexOf(leaver), 1)
+      draw.add('leave', { atMs, node: leaver.name })
+      continue
+    }
+    const node = random.pick(nodes.filter(({ joinAtMs }) => joinAtMs < atMs)).name
+    const forMs = Math.round(settings.reclaimAfterMs! * uniform(random, 0.5, 2.5))
+    draw.add(random.pick(ABSENCES), { atMs, forMs, node })
+  }
 }
 
 function mixFaults(random: SimRandom, scene: Scene, draw: FaultDraw): void {

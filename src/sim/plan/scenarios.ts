@@ -5,7 +5,7 @@
 import { SimRandom } from '../world/random.ts'
 import { assemble } from './assemble.ts'
 import { FaultDraw } from './draw-faults.ts'
-import { drawMix } from './draw-mix.ts'
+import { drawChurn, drawMix } from './draw-mix.ts'
 import { drawScene, logBetween, type Scene, type SceneWish } from './draw-scene.ts'
 import { drawWorkload, type WorkloadWish } from './draw-workload.ts'
 import type { FaultKind, Plan } from './plan.ts'
@@ -53,6 +53,7 @@ const ADDITIONS = { get: 3, put: 1, 'blind-put': 0.3, update: 0.5 } as const
 
 export const SCENARIOS: readonly Scenario[] = [
   { name: 'swarm', what: 'everything mixed, each seed with its own faults on and off (the default)', draw: drawMix },
+  { name: 'churn', what: 'the same, while nodes join, leave, die and come back all the time', draw: drawChurn },
 
   scripted('calm', 'no faults, perhaps joins: no operation may fail', () => ({ scene: { links: 'clean' } })),
 
