@@ -1,5 +1,5 @@
 /** Bytes of the messages in which range files travel, as `wire/sync.proto` describes them. */
-import type protobuf from 'protobufjs/minimal.js'
+import protobuf from 'protobufjs/minimal.js'
 import { CoterieError } from '../errors.ts'
 import { bytes, fields, varint } from './sync-fields.ts'
 
@@ -12,11 +12,19 @@ export interface FileLength {
 export type FileMessage =
   | { type: 'fetch'; ranges: { range: number; have: FileLength[] }[] }
   | { type: 'files'; range: number; files: FileLength[]; last: boolean }
-  | { type: 'bytes'; range: number; fileId: string; offset: number; bytes: Uint8Array }
+  | FilePiece
+
+export interface FilePiece {
+  type: 'bytes'
+  range: number
+  fileId: string
+  offset: number
+  bytes: Uint8Array
+}
 
 const FILE_ID_BYTES = 8
 
-export function encodeFileMessage(w: protobuf.Writer, message: FileMessage): void {
+export function encodeFileMessage(w: protobuf.Writer, message: Exclude<FileMessage, FilePiece>): void {
   switch (message.type) {
     case 'fetch':
       for (const { range, have } of message.ranges) {
@@ -31,13 +39,19 @@ export function encodeFileMessage(w: protobuf.Writer, message: FileMessage): voi
       encodeFiles(w, message.files)
       if (message.last) w.uint32(varint(3)).bool(true)
       break
-    case 'bytes':
-      w.uint32(varint(1)).uint32(message.range)
-      w.uint32(bytes(2)).bytes(Buffer.from(message.fileId, 'hex'))
-      w.uint32(varint(3)).uint64(message.offset)
-      w.uint32(bytes(4)).bytes(message.bytes)
-      break
   }
+}
+
+/** All of such a message, of this number; its bytes are copied once, which a writer does twice. */
+export function encodePiece(type: number, { range, fileId, offset, bytes: piece }: FilePiece): Uint8Array {
+  const head = protobuf.Writer.create().uint32(varint(1)).uint32(range)
+  head.uint32(bytes(2)).bytes(Buffer.from(fileId, 'hex')).uint32(varint(3)).uint64(offset)
+  const body = head.uint32(bytes(4)).uint32(piece.length).finish()
+  const start = protobuf.Writer.create()
+    .uint32(bytes(type))
+    .uint32(body.length + piece.length)
+    .finish()
+  return Buffer.concat([start, body, piece])
 }
 
 export function decodeFileMessage(r: protobuf.Reader, type: FileMessage['type'], end: number): FileMessage {
@@ -86,13 +100,7 @@ function decodeFile(r: protobuf.Reader): FileLength {
 }
 
 function decodeBytes(r: protobuf.Reader, end: number): FileMessage {
-  const message: Extract<FileMessage, { type: 'bytes' }> = {
-    type: 'bytes',
-    range: 0,
-    fileId: '',
-    offset: 0,
-    bytes: new Uint8Array()
-  }
+  const message: FilePiece = { type: 'bytes', range: 0, fileId: '', offset: 0, bytes: new Uint8Array() }
   fields(r, end, field => {
     if (field === 1) message.range = r.uint32()
     else if (field === 2) message.fileId = readFileId(r)

@@ -10,7 +10,7 @@
 import { CoterieError } from '../errors.ts'
 import type { Network, Timers } from '../ports.ts'
 import type { CopyFiles, RangeReceiver } from '../replica/copy-files.ts'
-import type { FileLength, FileMessage } from './file-codec.ts'
+import type { FileLength, FileMessage, FilePiece } from './file-codec.ts'
 import { Outbox } from './outbox.ts'
 import { PieceWriter } from './piece-writer.ts'
 import type { SyncMessage } from './sync-codec.ts'
@@ -106,7 +106,7 @@ class Fetch {
     }
   }
 
-  async #takeBytes({ range, fileId, offset, bytes }: Extract<FileMessage, { type: 'bytes' }>): Promise<void> {
+  async #takeBytes({ range, fileId, offset, bytes }: FilePiece): Promise<void> {
     if (this.#coming?.range !== range) throw new CoterieError('protocol', `bytes of range ${range} before its files`)
     await this.#writer.add(this.#coming.receiver, fileId, offset, bytes)
   }

@@ -1,23 +1,23 @@
 /**
- * Pieces of range files on their way to the disk: while some are written, the next ones come and are put together, so that a
- * transfer waits for the network or the disk, whichever is slower, and not for one after the other. Bounded.
+ * Pieces of range files on their way to the disk: while one is written, the next ones come, so that a transfer waits for the
+ * network or the disk, whichever is slower, and not for one after the other. Bounded.
  */
 import type { RangeReceiver } from '../replica/copy-files.ts'
 
-/** What waits, at most about; as much again is being written. */
+/** What waits, at most about. */
 const WAITING_BYTES = 1024 * 1024
 
-interface Run {
+interface Piece {
   receiver: RangeReceiver
   fileId: string
   offset: number
-  pieces: Uint8Array[]
-  bytes: number
+  bytes: Uint8Array
 }
 
 export class PieceWriter {
   readonly #onWritten: (bytes: number) => void
-  #waiting: Run | undefined
+  readonly #waiting: Piece[] = []
+  #waitingBytes = 0
   #writing: Promise<void> | undefined
   #failure: { error: unknown } | undefined
 
@@ -26,14 +26,11 @@ export class PieceWriter {
   }
 
   /** Resolves when there is room for the next one. Throws what an earlier one met. */
-  async add(receiver: RangeReceiver, fileId: string, offset: number, piece: Uint8Array): Promise<void> {
-    while (this.#waiting !== undefined && !isNext(this.#waiting, receiver, fileId, offset)) await this.#writing
+  async add(receiver: RangeReceiver, fileId: string, offset: number, bytes: Uint8Array): Promise<void> {
+    while (this.#waitingBytes >= WAITING_BYTES) await this.#writing
     this.#mustBeWell()
-    if (this.#waiting === undefined) this.#waiting = { receiver, fileId, offset, pieces: [piece], bytes: piece.length }
-    else {
-      this.#waiting.pieces.push(piece)
-      this.#waiting.bytes += piece.length
-    }
+    this.#waiting.push({ receiver, fileId, offset, bytes })
+    this.#waitingBytes += bytes.length
     this.#start()
   }
 
@@ -44,17 +41,19 @@ export class PieceWriter {
   }
 
   #start(): void {
-    if (this.#writing !== undefined || this.#waiting === undefined) return
-    const { receiver, fileId, offset, pieces, bytes } = this.#waiting
-    this.#waiting = undefined
-    const joined = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes)
+    if (this.#writing !== undefined) return
+    const piece = this.#waiting.shift()
+    if (piece === undefined) return
+    const { receiver, fileId, offset, bytes } = piece
+    this.#waitingBytes -= bytes.length
     this.#writing = receiver
-      .append(fileId, offset, joined)
+      .append(fileId, offset, bytes)
       .then(
-        () => this.#onWritten(bytes),
+        () => this.#onWritten(bytes.length),
         error => {
           this.#failure ??= { error }
-          this.#waiting = undefined
+          this.#waiting.length = 0
+          this.#waitingBytes = 0
         }
       )
       .finally(() => {
@@ -67,6 +66,3 @@ export class PieceWriter {
     if (this.#failure !== undefined) throw this.#failure.error
   }
 }
-
-const isNext = (run: Run, receiver: RangeReceiver, fileId: string, offset: number): boolean =>
-  run.receiver === receiver && run.fileId === fileId && run.offset + run.bytes === offset && run.bytes < WAITING_BYTES

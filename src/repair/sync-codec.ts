@@ -7,7 +7,7 @@ import { BUCKET_BYTES, BUCKETS } from '../replica/bucket-sums.ts'
 import { decodeDots, encodeDots } from '../version/codec.ts'
 import type { Dot } from '../version/dot.ts'
 import type { ClockEntries } from '../version/range-clock.ts'
-import { decodeFileMessage, encodeFileMessage, type FileMessage } from './file-codec.ts'
+import { decodeFileMessage, encodeFileMessage, encodePiece, type FileMessage, type FilePiece } from './file-codec.ts'
 import { bytes, fields, fixed32, varint } from './sync-fields.ts'
 
 export interface StateItem {
@@ -63,13 +63,14 @@ const FIELDS: Record<SyncMessage['type'], number> = {
 const TYPES = new Map(Object.entries(FIELDS).map(([type, field]) => [field, type as SyncMessage['type']]))
 
 export function encodeSync(message: SyncMessage): Uint8Array {
+  if (message.type === 'bytes') return encodePiece(FIELDS.bytes, message)
   const w = protobuf.Writer.create()
   w.uint32(bytes(FIELDS[message.type])).fork()
   encodeBody(w, message)
   return w.ldelim().finish()
 }
 
-function encodeBody(w: protobuf.Writer, message: SyncMessage): void {
+function encodeBody(w: protobuf.Writer, message: Exclude<SyncMessage, FilePiece>): void {
   switch (message.type) {
     case 'open':
       for (const { range, hi, lo } of message.ranges) {
@@ -120,7 +121,6 @@ function encodeBody(w: protobuf.Writer, message: SyncMessage): void {
       break
     case 'fetch':
     case 'files':
-    case 'bytes':
       encodeFileMessage(w, message)
       break
   }

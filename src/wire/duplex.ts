@@ -12,7 +12,7 @@ import { CoterieError, isCoterieError } from '../errors.ts'
 import type { Duplex } from '../ports.ts'
 import { FrameReader, frameOf, MAX_MESSAGE_BYTES } from './framing.ts'
 import { type Source, type SourceIterator, sinkAll } from './sink.ts'
-import { brokenStream, bytesOf, drained, setPaused } from './streams.ts'
+import { brokenStream, drained, piecesOf, setPaused } from './streams.ts'
 
 export function duplexOf(stream: Stream, maxMessageBytes: number = MAX_MESSAGE_BYTES): Duplex {
   const framed = new FramedStream(stream, maxMessageBytes)
@@ -145,8 +145,11 @@ export class FramedStream {
   #onMessage(event: StreamMessageEvent): void {
     if (this.#ignored || this.#failure) return
     try {
-      const messages = this.#reader.push(bytesOf(event.data))
-      this.#queue = this.#queue.length === 0 ? messages : this.#queue.concat(messages)
+      // Piece by piece: a message that lies in several is put together once.
+      for (const piece of piecesOf(event.data)) {
+        const messages = this.#reader.push(piece)
+        this.#queue = this.#queue.length === 0 ? messages : this.#queue.concat(messages)
+      }
     } catch (error) {
       this.abort(error as Error)
       return

@@ -2,6 +2,7 @@
  * Length-prefixed messages: an unsigned varint (protobuf's), then as many bytes. Every stream of ours carries these and
  * nothing else (docs/protocol.md).
  */
+import { unfilled } from '../bytes.ts'
 import { CoterieError } from '../errors.ts'
 
 /** The longest message on any stream; anything larger travels in parts. libp2p resets a stream at 4 MiB unread. */
@@ -24,7 +25,7 @@ export function writeMessage(into: Uint8Array, at: number, message: Uint8Array):
 
 /** One message with its prefix. */
 export function frameOf(message: Uint8Array): Uint8Array {
-  const framed = new Uint8Array(prefixBytes(message.length) + message.length)
+  const framed = unfilled(prefixBytes(message.length) + message.length)
   writeMessage(framed, 0, message)
   return framed
 }
@@ -103,7 +104,7 @@ const tooLong = (length: string, limit: number) =>
 
 function concat(chunks: Uint8Array[], total: number): Uint8Array {
   if (chunks.length === 1) return chunks[0]!
-  const all = new Uint8Array(total)
+  const all = unfilled(total)
   let at = 0
   for (const chunk of chunks) {
     all.set(chunk, at)

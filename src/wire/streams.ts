@@ -32,6 +32,11 @@ export function bytesOf(data: Uint8Array | { subarray(): Uint8Array }): Uint8Arr
   return new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/** The same, as the pieces that they lie in. */
+export function piecesOf(data: Uint8Array | Iterable<Uint8Array>): Iterable<Uint8Array> {
+  return data instanceof Uint8Array ? [data] : data
+}
+
 /** Starts or stops reading; no effect on a stream that is past it. */
 export function setPaused(stream: Stream, paused: boolean): void {
   if (stream.readStatus === 'closed' || stream.readStatus === 'closing') return

@@ -2,7 +2,7 @@
  * How fast ranges move from one node to another, against the floor: the same number of bytes over one bare libp2p stream
  * (TCP, Noise, Yamux, the settings of `wire/host.ts`) between the same two processes. As files (`file-fetch.ts`, with all
  * that makes them a copy: checked, written, read once more, synced), and key by key (`compare.ts`). In turn, several runs.
- * Environment: MIB (256), VALUE_BYTES (1024), RANGES (16), RUNS (5).
+ * Environment: MIB (256), VALUE_BYTES (1024), RANGES (16), RUNS (5), WAYS (bare,files,keys).
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,6 +25,9 @@ const MIB = Number(process.env.MIB ?? 256)
 const VALUE_BYTES = Number(process.env.VALUE_BYTES ?? 1024)
 const Q = Number(process.env.RANGES ?? 16)
 const RUNS = Number(process.env.RUNS ?? 5)
+const WORDS = { bare: 'a bare libp2p stream', files: 'ranges, as files', keys: 'ranges, key by key' }
+type Way = keyof typeof WORDS
+const WAYS = (process.env.WAYS ?? 'bare,files,keys').split(',') as Way[]
 const ALL = Array.from({ length: Q }, (_, range) => range)
 const SOURCE_FLAG = '--transfer-source'
 const [BARE, SYNC] = ['/coterie-bench/bare/1', '/coterie-bench/sync/1']
@@ -113,9 +116,9 @@ export async function benchTransfer(): Promise<string> {
     const connection = await node.dial(multiaddr(address))
     const open = async () => duplexOf(await connection.newStream(SYNC))
     const network = { open } as unknown as Network
-    const rates: Record<'bare' | 'files' | 'keys', number[]> = { bare: [], files: [], keys: [] }
+    const rates: Record<Way, number[]> = { bare: [], files: [], keys: [] }
     for (let run = 0; run < RUNS; run++) {
-      for (const way of ['bare', 'files', 'keys'] as const) {
+      for (const way of WAYS) {
         const startMs = performance.now()
         const bytes = way === 'bare' ? await bare(connection) : fileBytes
         if (way !== 'bare') await taken(join(scratch, `${way}-${run}`), network, way, keys)
@@ -123,18 +126,14 @@ export async function benchTransfer(): Promise<string> {
         rmSync(join(scratch, `${way}-${run}`), { recursive: true, force: true })
       }
     }
-    const ratio = (way: 'files' | 'keys') => median(rates[way].map((rate, run) => rate / rates.bare[run]!)).toFixed(2)
+    const rowOf = (way: Way): [string, number, string] => {
+      const ratio = median(rates[way].map((rate, run) => rate / rates.bare[run]!))
+      return [WORDS[way], median(rates[way]), way === 'bare' ? '1' : ratio.toFixed(2)]
+    }
     return [
       `${machine()}; ${(fileBytes / MEGA).toFixed(0)} MB in ${Q} ranges, values of ${VALUE_BYTES} bytes; ${RUNS} runs in turn, medians`,
       '',
-      table(
-        ['', 'MB/s', 'of the bare stream'],
-        [
-          ['a bare libp2p stream', median(rates.bare), '1'],
-          ['ranges, as files', median(rates.files), ratio('files')],
-          ['ranges, key by key', median(rates.keys), ratio('keys')]
-        ]
-      )
+      table(['', 'MB/s', 'of the bare stream'], WAYS.map(rowOf))
     ].join('\n')
   } finally {
     await node.stop()

@@ -122,33 +122,49 @@ export const KEY_CUT_SHORT = 'the key is cut short'
 
 /** The head alone, of a record that must lie at file offset `offset`; or in words why these bytes are none. */
 export function decodeHead(bytes: Uint8Array, offset: number, fileId32: number): RecordHead | string {
-  if (bytes.length < RECORD_HEADER_BYTES) return 'the record header is cut short'
-  const view = viewOf(bytes)
-  if (view.getUint16(4, true) !== RECORD_MARK) return 'no record starts here'
-  const keyLength = view.getUint16(12, true)
-  const valueLength = view.getUint32(8, true)
+  return decodeHeadAt(viewOf(bytes), bytes, 0, offset, fileId32)
+}
+
+/** The same, of the bytes from `at` on: `view` is of all of them, made once for many records. */
+export function decodeHeadAt(
+  view: DataView,
+  bytes: Uint8Array,
+  at: number,
+  offset: number,
+  fileId32: number
+): RecordHead | string {
+  if (bytes.length - at < RECORD_HEADER_BYTES) return 'the record header is cut short'
+  if (view.getUint16(at + 4, true) !== RECORD_MARK) return 'no record starts here'
+  const keyLength = view.getUint16(at + 12, true)
+  const valueLength = view.getUint32(at + 8, true)
   if (keyLength > MAX_KEY_BYTES || valueLength > MAX_VALUE_BYTES) {
     return `absurd lengths (key ${keyLength}, value ${valueLength} bytes)`
   }
-  const headBytes = RECORD_HEADER_BYTES + keyLength
-  if (bytes.length < headBytes) return KEY_CUT_SHORT
-  if (view.getUint32(0, true) !== crcOf(bytes, CRC_FROM, headBytes)) {
+  const end = at + RECORD_HEADER_BYTES + keyLength
+  if (bytes.length < end) return KEY_CUT_SHORT
+  if (view.getUint32(at, true) !== crcOf(bytes, at + CRC_FROM, end)) {
     return 'the checksum of the record header and key does not match'
   }
-  if (view.getUint32(16, true) !== fileId32) return 'the record belongs to another file'
-  if (view.getUint32(20, true) * RECORD_ALIGN !== offset) return 'the record belongs to another offset'
+  if (view.getUint32(at + 16, true) !== fileId32) return 'the record belongs to another file'
+  if (view.getUint32(at + 20, true) * RECORD_ALIGN !== offset) return 'the record belongs to another offset'
   return {
-    type: view.getUint8(6),
-    flags: view.getUint8(7),
+    type: view.getUint8(at + 6),
+    flags: view.getUint8(at + 7),
     keyLength,
     valueLength,
     offset,
-    previous: view.getUint32(24, true) * RECORD_ALIGN,
-    tag: view.getUint32(28, true),
-    hi: view.getUint32(32, true),
-    lo: view.getUint32(36, true),
-    valueCrc: view.getUint32(40, true)
+    previous: view.getUint32(at + 24, true) * RECORD_ALIGN,
+    tag: view.getUint32(at + 28, true),
+    hi: view.getUint32(at + 32, true),
+    lo: view.getUint32(at + 36, true),
+    valueCrc: view.getUint32(at + 40, true)
   }
+}
+
+/** How long the record says that it is which begins with these bytes, a header at least. Nothing is checked. */
+export function claimedBytes(bytes: Uint8Array): number {
+  const view = viewOf(bytes)
+  return recordBytes(view.getUint16(12, true), view.getUint32(8, true))
 }
 
 /** Cheap test before `decodeHead` when looking for the next record. */

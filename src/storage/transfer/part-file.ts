@@ -6,10 +6,28 @@ import { CoterieError } from '../../errors.ts'
 import type { FileHandle } from '../../ports.ts'
 import { crcOf } from '../format/crc.ts'
 import { decodeFileHeader, FILE_HEADER_BYTES, type FileHeader, hexOf, shortFileId } from '../format/file-header.ts'
-import { decodeHead, KEY_CUT_SHORT, MAX_HEAD_BYTES, RECORD_HEADER_BYTES, recordBytes } from '../format/record.ts'
+import {
+  claimedBytes,
+  decodeHeadAt,
+  KEY_CUT_SHORT,
+  RECORD_HEADER_BYTES,
+  type RecordHead,
+  recordBytes,
+  viewOf
+} from '../format/record.ts'
 import { scanRecords } from '../format/scan.ts'
 
 const NOTHING = new Uint8Array(0)
+
+/** `key` is valid during the call only. */
+export type OnRecord = (head: RecordHead, key: Uint8Array) => void | Promise<void>
+
+/** What is good of the bytes that have come, and is to be written. */
+interface Taken {
+  pieces: Uint8Array[]
+  bytes: number
+  records: { head: RecordHead; key: Uint8Array }[]
+}
 
 export class PartFile {
   readonly path: string
@@ -31,6 +49,11 @@ export class PartFile {
     this.path = path
     this.generation = generation
     this.#expected = expected
+  }
+
+  /** Open until `close`. */
+  get handle(): FileHandle {
+    return this.#handle
   }
 
   get header(): FileHeader | undefined {
@@ -58,56 +81,100 @@ export class PartFile {
     await this.#handle.truncate(this.#verified)
   }
 
-  /** Throws `damaged` for bytes that do not check: what is verified stays, and the rest is to be sent again from there. */
-  async append(bytes: Uint8Array): Promise<void> {
-    let rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes])
-    let good = 0
-    let known = this.#header
-    if (!known) {
-      if (rest.length < FILE_HEADER_BYTES) {
-        this.#rest = rest.slice()
+  /**
+   * `onRecord`: each record once it is written, in order; a promise is awaited. Throws `damaged` for bytes that do not check:
+   * what is verified stays, and the rest is to be sent again from there.
+   */
+  async append(bytes: Uint8Array, onRecord: OnRecord): Promise<void> {
+    const taken: Taken = { pieces: [], bytes: 0, records: [] }
+    let header = this.#header
+    let rest = this.#rest
+    let more = bytes
+    if (!header) {
+      const joined = joinUpTo(rest, bytes, Number.POSITIVE_INFINITY)
+      if (joined.length < FILE_HEADER_BYTES) {
+        this.#rest = joined.slice()
         return
       }
-      const header = decodeFileHeader(rest)
-      if (typeof header === 'string') throw this.#bad(0, header)
-      const { fileId = hexOf(header.fileId) } = this.#expected
-      if (this.#isForeign(header) || hexOf(header.fileId) !== fileId)
-        throw this.#bad(0, `it is file ${hexOf(header.fileId)} of range ${header.range} of ${header.q}`)
-      known = header
-      good = FILE_HEADER_BYTES
+      header = this.#headerOf(joined)
+      take(taken, joined.subarray(0, FILE_HEADER_BYTES))
+      rest = NOTHING
+      more = joined.subarray(FILE_HEADER_BYTES)
     }
-    const fileId32 = shortFileId(known.fileId)
-    for (;;) {
-      const length = this.#wholeRecord(rest.subarray(good), this.#verified + good, fileId32)
-      if (length === 0) break
-      good += length
-    }
+    const left = this.#takeRecords(rest, more, shortFileId(header.fileId), taken)
     // A write that fails leaves all as it was: what it left of itself is written over.
-    if (good > 0) await this.#handle.write([rest.subarray(0, good)], this.#verified)
-    this.#header = known
-    this.#verified += good
-    rest = rest.subarray(good)
-    this.#rest = rest.length === 0 ? NOTHING : rest.slice()
+    if (taken.bytes > 0) await this.#handle.write(taken.pieces, this.#verified)
+    this.#header = header
+    this.#verified += taken.bytes
+    this.#rest = left
+    for (const { head, key } of taken.records) {
+      const visited = onRecord(head, key)
+      if (visited) await visited
+    }
+  }
+
+  /** All that is verified survives a power cut, and nothing stands behind it. */
+  async sync(): Promise<void> {
+    if ((await this.#handle.size()) > this.#verified) await this.#handle.truncate(this.#verified)
+    await this.#handle.sync()
   }
 
   close(): Promise<void> {
     return this.#handle.close()
   }
 
-  /** Length of the good record that these bytes begin with; 0: it is not all there yet. */
-  #wholeRecord(bytes: Uint8Array, offset: number, fileId32: number): number {
-    if (bytes.length < RECORD_HEADER_BYTES) return 0
-    const head = decodeHead(bytes.subarray(0, MAX_HEAD_BYTES), offset, fileId32)
+  #headerOf(bytes: Uint8Array): FileHeader {
+    const header = decodeFileHeader(bytes)
+    if (typeof header === 'string') throw this.#bad(0, header)
+    const { fileId = hexOf(header.fileId) } = this.#expected
+    if (this.#isForeign(header) || hexOf(header.fileId) !== fileId)
+      throw this.#bad(0, `it is file ${hexOf(header.fileId)} of range ${header.range} of ${header.q}`)
+    return header
+  }
+
+  /** All whole records of a record that was begun and the bytes that follow; what is left of them. */
+  #takeRecords(begun: Uint8Array, bytes: Uint8Array, fileId32: number, taken: Taken): Uint8Array {
+    let at = 0
+    if (begun.length > 0) {
+      // As long as it says, right or wrong, and not a byte longer: the records behind it are not copied.
+      const start = joinUpTo(begun, bytes, RECORD_HEADER_BYTES)
+      const record = start.length < RECORD_HEADER_BYTES ? start : joinUpTo(begun, bytes, claimedBytes(start))
+      if (this.#checkRecord(viewOf(record), record, 0, this.#verified, fileId32, taken) === 0) return record
+      take(taken, record)
+      at = record.length - begun.length
+    }
+    const from = at
+    const offset = this.#verified + taken.bytes - from
+    const view = viewOf(bytes)
+    for (let length = -1; length !== 0; at += length)
+      length = this.#checkRecord(view, bytes, at, offset + at, fileId32, taken)
+    if (at > from) take(taken, bytes.subarray(from, at))
+    return at === bytes.length ? NOTHING : bytes.slice(at)
+  }
+
+  /** Length of the good record that stands here; 0: it is not all there yet. */
+  #checkRecord(
+    view: DataView,
+    bytes: Uint8Array,
+    at: number,
+    offset: number,
+    fileId32: number,
+    { records }: Taken
+  ): number {
+    if (bytes.length - at < RECORD_HEADER_BYTES) return 0
+    const head = decodeHeadAt(view, bytes, at, offset, fileId32)
     if (typeof head === 'string') {
       // A key that is not all there looks cut short.
-      if (bytes.length < MAX_HEAD_BYTES && head === KEY_CUT_SHORT) return 0
+      if (head === KEY_CUT_SHORT) return 0
       throw this.#bad(offset, head)
     }
     const length = recordBytes(head.keyLength, head.valueLength)
-    if (bytes.length < length) return 0
-    const valueAt = RECORD_HEADER_BYTES + head.keyLength
+    if (bytes.length - at < length) return 0
+    const keyAt = at + RECORD_HEADER_BYTES
+    const valueAt = keyAt + head.keyLength
     if (crcOf(bytes, valueAt, valueAt + head.valueLength) !== head.valueCrc)
       throw this.#bad(offset, 'the checksum of the value does not match')
+    records.push({ head, key: bytes.subarray(keyAt, valueAt) })
     return length
   }
 
@@ -122,4 +189,15 @@ export class PartFile {
       `what was received for offset ${offset} of ${this.path} does not check: ${detail}`
     )
   }
+}
+
+function take(taken: Taken, piece: Uint8Array): void {
+  taken.pieces.push(piece)
+  taken.bytes += piece.length
+}
+
+/** The two, one after the other, as far as `length`. */
+function joinUpTo(first: Uint8Array, second: Uint8Array, length: number): Uint8Array {
+  if (first.length === 0) return second.subarray(0, length)
+  return Buffer.concat([first, second.subarray(0, Math.max(0, length - first.length))])
 }

@@ -8,6 +8,7 @@
  *   await source.breathe()      // between two reads, for whoever else uses the store
  *   await source.close()
  */
+import { unfilled } from '../../bytes.ts'
 import { CoterieError } from '../../errors.ts'
 import type { FileHandle, FileIo } from '../../ports.ts'
 import { codeOf, isShortOfResources, shortOfResources } from '../disk/faults.ts'
@@ -71,7 +72,7 @@ export class RangeExport {
     this.#mustBeOpen()
     const source = this.#sources.get(fileId)
     if (!source) throw new CoterieError('internal', `this export has no file ${fileId}`)
-    const bytes = new Uint8Array(Math.max(0, Math.min(length, source.bytes - offset)))
+    const bytes = unfilled(Math.max(0, Math.min(length, source.bytes - offset)))
     try {
       return bytes.subarray(0, await source.handle.read(bytes, offset))
     } catch (error) {

@@ -23,6 +23,7 @@ import {
 import { sameBytes } from '../format/record.ts'
 import { chainFrom, type FoundFile, type RecoveredFile, type RecoveredLog, recoverLog } from '../log/recovery.ts'
 import { PartFile } from './part-file.ts'
+import { ReceivedIndex } from './received-index.ts'
 
 export interface ReceiverParts {
   files: FileIo
@@ -50,11 +51,13 @@ export class RangeReceiver {
   readonly #init: ReceiverInit
   /** By file id, in hex; oldest first. */
   readonly #received = new Map<string, PartFile>()
+  readonly #index: ReceivedIndex
   #ended = false
 
   constructor(parts: ReceiverParts, init: ReceiverInit) {
     this.#parts = parts
     this.#init = init
+    this.#index = new ReceivedIndex(init.q)
   }
 
   /** What an earlier process left, as far as it is good. */
@@ -96,7 +99,7 @@ export class RangeReceiver {
     if (offset !== part.end)
       throw new CoterieError('internal', `bytes for offset ${offset} of ${part.path}, which has ${part.end}`)
     try {
-      await part.append(bytes)
+      await part.append(bytes, (head, key) => this.#index.take(part, head, key))
     } catch (error) {
       if (isDiskFull(error)) throw diskFull(part.path, error)
       throw error
@@ -117,7 +120,7 @@ export class RangeReceiver {
     const parts = [...this.#received].flatMap(([fileId, part]) => (ids.has(fileId) ? [part] : []))
     const isShort = wanted?.some(({ fileId, bytes }) => (this.#received.get(fileId)?.verified ?? 0) < bytes)
     const chain = isShort || parts.length < ids.size ? undefined : chainOf(parts)
-    const log = chain && (await this.#check(chain))
+    const log = chain && (await this.#recover(chain))
     if (!chain || !log || log.damages.length > 0)
       throw new CoterieError('damaged', `what was received of range ${range} is not the whole of a log`)
     this.#parts.beginAdopting()
@@ -194,11 +197,14 @@ export class RangeReceiver {
     }
   }
 
-  /** Reads all of it once more, and syncs it. */
-  async #check(chain: (FoundFile & { header: FileHeader })[]): Promise<RecoveredLog> {
+  /** All of it has been synced then. What the index could not follow is read once more. */
+  async #recover(chain: Chain): Promise<RecoveredLog> {
     const { range, q } = this.#init
     try {
-      return await recoverLog(this.#parts.files, chain, { range, q, sync: true })
+      const log = this.#index.log(chain.map(({ part }) => part))
+      if (log === undefined) return await recoverLog(this.#parts.files, chain, { range, q, sync: true })
+      for (const { part } of chain) await part.sync()
+      return log
     } catch (error) {
       throw isShortOfResources(error) ? shortOfResources(chain[0]!.path, error) : error
     }
@@ -224,11 +230,14 @@ export class RangeReceiver {
   }
 }
 
+type Chain = (FoundFile & { header: FileHeader; part: PartFile })[]
+
 /** The received files in the order of the log; undefined: they do not make up one. */
-function chainOf(parts: PartFile[]): (FoundFile & { header: FileHeader })[] | undefined {
-  const found = parts.flatMap(({ path, generation, verified, header }) =>
-    header ? [{ path, generation, bytes: verified, header }] : []
-  )
+function chainOf(parts: PartFile[]): Chain | undefined {
+  const found = parts.flatMap(part => {
+    const { path, generation, verified, header } = part
+    return header ? [{ path, generation, bytes: verified, header, part }] : []
+  })
   const isContinued = (id: Uint8Array) => found.some(({ header }) => sameBytes(header.continues, id))
   const [newest, ...others] = found.filter(({ header }) => !isContinued(header.fileId))
   if (!newest || others.length > 0 || found.length < parts.length) return undefined
