@@ -28,6 +28,8 @@ interface Prepared {
   level: Map<string, number>
   /** What the latest comparison with each source said of dead keys. */
   verdicts: Map<string, Verdict>
+  /** What the comparisons said of dead keys has been acted on, and no mirror has had a gap since. */
+  isSettled: boolean
 }
 
 export interface PreparedParts {
@@ -83,7 +85,12 @@ export class PreparedCopies {
     // A question that comes late must not make a preparation of what is a member's copy by now.
     const wanted = ranges.filter(range => !this.#isMember(range))
     for (const range of wanted) {
-      const prepared = this.#byRange.get(range) ?? { sources: new Map(), level: new Map(), verdicts: new Map() }
+      const prepared = this.#byRange.get(range) ?? {
+        sources: new Map(),
+        level: new Map(),
+        verdicts: new Map(),
+        isSettled: false
+      }
       for (const source of sources) prepared.sources.set(source, untilMs)
       this.#byRange.set(range, prepared)
       if (copies.status(range) === 'none') fills.want(range, sources[0]!)
@@ -196,11 +203,13 @@ export class PreparedCopies {
     await this.#passSources(ready, (range, source) => first.get(range) !== source)
     const isDone = (range: number) => this.#isLevelWithAll(range)
     const done = [...this.#byRange.keys()].filter(isDone)
-    for (const range of done.filter(range => copies.status(range) !== 'synced')) {
-      const verdicts = [...(this.#byRange.get(range)?.verdicts.values() ?? [])]
-      await settleCopy(this.#parts, range, verdicts, () => isDone(range))
+    for (const range of done) {
+      const prepared = this.#byRange.get(range)
+      if (prepared === undefined || prepared.isSettled) continue
+      prepared.isSettled = await settleCopy(this.#parts, range, [...prepared.verdicts.values()], () => isDone(range))
     }
-    await copies.set(done.filter(isDone), 'synced')
+    const isSettled = (range: number) => isDone(range) && this.#byRange.get(range)!.isSettled
+    await copies.set(done.filter(isSettled), 'synced')
   }
 
   async #passSources(
@@ -239,9 +248,23 @@ export class PreparedCopies {
     } finally {
       // Without an answer, too: it may have said "started", and the next one would say "continued".
       for (const range of broken) this.#byRange.get(range)?.level.delete(source)
-      const wanted = broken.filter(range => this.#byRange.has(range))
-      await copies.set(wanted, 'syncing')
+      await copies.set(
+        broken.filter(range => this.#isToDoubt(range)),
+        'syncing'
+      )
     }
+  }
+
+  /**
+   * Where the new owner is the whole list, and this node has said that its copy is level, a grant may be on its way that was
+   * signed on the strength of it: nobody would be left to bring it level again, were it doubted on disk and this process killed
+   * before it hears of the grant.
+   */
+  #isToDoubt(range: number): boolean {
+    const prepared = this.#byRange.get(range)
+    if (prepared === undefined) return false
+    prepared.isSettled = false
+    return this.#parts.topology.params.n > 1 || !this.#vouched.has(range)
   }
 
   async #compare(source: string, ranges: number[]): Promise<void> {

@@ -105,6 +105,10 @@ export class Cluster {
     const { plan, world, network, params } = this
     const earlier = plan.nodes.slice(0, index).map(({ name }) => name)
     const others = world.random.fork(`seeds ${node.name}`).shuffle(earlier.slice(1))
+    const later = plan.nodes.slice(index + 1).map(({ name }) => name)
+    // A founder that lost its directory starts again with the addresses of others, as its operator would have it.
+    const given = index === 0 ? later : [plan.nodes[0]!.name, ...others]
+    const isThere = (name: string) => !this.#machines.get(name)!.hasLeft
     return new Machine({
       world,
       network,
@@ -114,11 +118,11 @@ export class Cluster {
       settings: plan.settings,
       disk: plan.disks,
       founder: index === 0,
-      // A founder that lost its directory starts again with the addresses of others, as its operator would have it.
-      seeds:
-        index === 0
-          ? plan.nodes.slice(1, 1 + SEEDS).map(({ name }) => name)
-          : [plan.nodes[0]!.name, ...others].slice(0, SEEDS)
+      // Addresses of nodes that have left are replaced, by whoever starts a node, or it would never find the others.
+      seeds: () => {
+        const there = given.filter(isThere)
+        return (there.length > 0 ? there : later.filter(isThere)).slice(0, SEEDS)
+      }
     })
   }
 }

@@ -27,7 +27,7 @@ export interface MachineInit {
   disk: DiskProfile
   founder: boolean
   /** Names of the nodes whose addresses it was given. */
-  seeds: string[]
+  seeds: () => string[]
 }
 
 export class Machine {
@@ -232,7 +232,7 @@ export class Machine {
     const known = members.filter(({ self, record }) => !self && record.status !== 'left').map(({ peerId }) => peerId)
     const others = known.length > 0 ? known : (membership?.addressBook.peers() ?? [])
     const alone = others.length === 0
-    const due = this.#init.seeds.filter(seed => alone || !this.#answered.has(seed))
+    const due = this.#init.seeds().filter(seed => alone || !this.#answered.has(seed))
     return [...new Set([...others, ...due])]
   }
 }

@@ -36,6 +36,7 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
     nowMs: 0,
     listed: false,
     owner: 's0',
+    n: 3,
     cut: new Set<string>(),
     sources,
     member,
@@ -44,6 +45,9 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
   const clock = { wallMs: () => Date.now(), monotonicMs: () => it.nowMs }
   const topology = {
     complete: true,
+    get params() {
+      return { n: it.n }
+    },
     view: { isMember: () => it.listed },
     claim: () => ({ owner: it.owner })
   } as unknown as Topology
@@ -227,6 +231,22 @@ test('a granted copy is synced, whatever became of its mirrors after it was vouc
   it.owner = 'm'
   it.prepared.tick()
   assert.is(it.member.replicas.status(RANGE), 'synced')
+})
+
+test('where the new owner is the whole list, what was vouched for stays synced on disk, and is compared again before it is once more', async () => {
+  const it = await world()
+  it.n = 1
+  const { replica } = it.sources.get('s0')!
+  assert.ok(await it.pull())
+  it.restart('s0', replica)
+  it.cut.add('s0')
+  const [key] = keysIn(RANGE, 1)
+  await put(replica, key, 'missed')
+  assert.is(await it.pull(), false, 'level with nobody')
+  assert.is(it.member.replicas.status(RANGE), 'synced', 'it may be granted, and killed before it hears of it')
+  it.cut.clear()
+  assert.ok(await it.pull())
+  assert.equal(await valuesOf(it.member, key), ['missed'])
 })
 
 test('a granted copy that was damaged after it was vouched for is not', async () => {

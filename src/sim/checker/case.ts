@@ -29,6 +29,9 @@ function awayNodes(fault: Fault): string[] {
 
 const ENDS_PROCESSES: readonly FaultKind[] = ['crash', 'power-cut', 'restart', 'wipe']
 
+/** Until everybody has heard that a node is back, and a takeover that began before has ended. */
+const JUST_BACK_MS = 10_000
+const HARDLY_BACK_MS = 1000
 /** Between the last read of a run and the last look at a replica. */
 const LOOKING_MS = 5000
 
@@ -96,6 +99,26 @@ export class Case {
         endMs! <= fault.atMs + reclaimAfterMs
     )
     return new Set(given.flatMap(awayNodes)).size >= acks
+  }
+
+  /**
+   * True for a node that was away for so long that the others may have given it up, and is back just then: they may not all
+   * have heard that yet, and take over what it gives away itself.
+   */
+  isJustBack(node: string, atMs: number): boolean {
+    const { reclaimAfterMs } = this.plan.settings
+    if (reclaimAfterMs === undefined || reclaimAfterMs === 0) return false
+    let [fromMs, toMs] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    const faults = this.plan.faults.flatMap(fault =>
+      'forMs' in fault && awayNodes(fault).includes(node) ? [fault] : []
+    )
+    for (const fault of faults.sort((a, b) => a.atMs - b.atMs)) {
+      // One absence after another may be one to those that hear of it late.
+      if (fault.atMs > toMs + HARDLY_BACK_MS) fromMs = fault.atMs
+      toMs = Math.max(toMs, fault.atMs + fault.forMs)
+      if (toMs - fromMs >= reclaimAfterMs && toMs <= atMs && atMs < toMs + JUST_BACK_MS) return true
+    }
+    return false
   }
 
   isQuorumRead({ outcome, replies }: ReadRecord): boolean {
