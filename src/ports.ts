@@ -78,12 +78,15 @@ export interface FileHandle {
   close(): Promise<void>
 }
 
+/** A message to send: whole, or in pieces that belong one after another, so that long ones need not be put together. */
+export type Outgoing = Uint8Array | readonly Uint8Array[]
+
 /** A stream of messages, each a whole `Uint8Array`, between two admitted nodes: what an `it-pipe` pipeline wants. */
 export interface Duplex {
   /** Messages from the other side; ends when it closes its half; throws when the stream breaks. Pulling slower slows the sender. */
   source: AsyncIterable<Uint8Array>
   /** Sends each message as the other side can take it, then closes our half. */
-  sink(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void>
+  sink(source: AsyncIterable<Outgoing> | Iterable<Outgoing>): Promise<void>
   /** Gives the stream up on both sides. Safe to call at any time. */
   abort(reason: Error): void
 }

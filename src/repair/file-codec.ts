@@ -42,16 +42,16 @@ export function encodeFileMessage(w: protobuf.Writer, message: Exclude<FileMessa
   }
 }
 
-/** All of such a message, of this number; its bytes are copied once, which a writer does twice. */
-export function encodePiece(type: number, { range, fileId, offset, bytes: piece }: FilePiece): Uint8Array {
-  const head = protobuf.Writer.create().uint32(varint(1)).uint32(range)
-  head.uint32(bytes(2)).bytes(Buffer.from(fileId, 'hex')).uint32(varint(3)).uint64(offset)
-  const body = head.uint32(bytes(4)).uint32(piece.length).finish()
+/** All of such a message, of this number: what stands before its bytes, and those as they are. */
+export function encodePiece(type: number, { range, fileId, offset, bytes: piece }: FilePiece): Uint8Array[] {
+  const body = protobuf.Writer.create().uint32(varint(1)).uint32(range)
+  body.uint32(bytes(2)).bytes(Buffer.from(fileId, 'hex')).uint32(varint(3)).uint64(offset)
+  const head = body.uint32(bytes(4)).uint32(piece.length).finish()
   const start = protobuf.Writer.create()
     .uint32(bytes(type))
-    .uint32(body.length + piece.length)
+    .uint32(head.length + piece.length)
     .finish()
-  return Buffer.concat([start, body, piece])
+  return [Buffer.concat([start, head]), piece]
 }
 
 export function decodeFileMessage(r: protobuf.Reader, type: FileMessage['type'], end: number): FileMessage {

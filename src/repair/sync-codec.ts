@@ -3,6 +3,7 @@ import protobuf from 'protobufjs/minimal.js'
 import { LIMITS } from '../config.ts'
 import { CoterieError } from '../errors.ts'
 import type { CopyStatus } from '../messages.ts'
+import type { Outgoing } from '../ports.ts'
 import { BUCKET_BYTES, BUCKETS } from '../replica/bucket-sums.ts'
 import { decodeDots, encodeDots } from '../version/codec.ts'
 import type { Dot } from '../version/dot.ts'
@@ -62,7 +63,7 @@ const FIELDS: Record<SyncMessage['type'], number> = {
 }
 const TYPES = new Map(Object.entries(FIELDS).map(([type, field]) => [field, type as SyncMessage['type']]))
 
-export function encodeSync(message: SyncMessage): Uint8Array {
+export function encodeSync(message: SyncMessage): Outgoing {
   if (message.type === 'bytes') return encodePiece(FIELDS.bytes, message)
   const w = protobuf.Writer.create()
   w.uint32(bytes(FIELDS[message.type])).fork()

@@ -8,9 +8,10 @@
  *   await pipe(duplex, decode, handle, encode, duplex)     // it-pipe
  */
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
+import { lengthOf } from '../bytes.ts'
 import { CoterieError, isCoterieError } from '../errors.ts'
-import type { Duplex } from '../ports.ts'
-import { FrameReader, frameOf, MAX_MESSAGE_BYTES } from './framing.ts'
+import type { Duplex, Outgoing } from '../ports.ts'
+import { FrameReader, frameOf, MAX_MESSAGE_BYTES, prefixOf } from './framing.ts'
 import { type Source, type SourceIterator, sinkAll } from './sink.ts'
 import { brokenStream, drained, piecesOf, setPaused } from './streams.ts'
 
@@ -82,15 +83,15 @@ export class FramedStream {
   }
 
   /** Resolves when the stream can take another message. Throws `too-large`, or what the stream broke with. */
-  async write(message: Uint8Array): Promise<void> {
-    if (message.length > this.#maxBytes) {
-      throw new CoterieError(
-        'too-large',
-        `a message of ${message.length} bytes; at most ${this.#maxBytes} fit a stream`
-      )
-    }
+  async write(message: Outgoing): Promise<void> {
+    const length = lengthOf(message)
+    if (length > this.#maxBytes)
+      throw new CoterieError('too-large', `a message of ${length} bytes; at most ${this.#maxBytes} fit a stream`)
     try {
-      if (!this.#stream.send(frameOf(message))) await drained(this.#stream)
+      const pieces = message instanceof Uint8Array ? [frameOf(message)] : [prefixOf(length), ...message]
+      let hasRoom = true
+      for (const piece of pieces) hasRoom = this.#stream.send(piece)
+      if (!hasRoom) await drained(this.#stream)
     } catch (error) {
       throw this.#failure ?? (isCoterieError(error) ? error : brokenStream(this.#stream, error))
     }
@@ -181,7 +182,7 @@ export class FramedStream {
   }
 
   /** The next item to send, or the stream's end, whichever comes first. */
-  #nextOf(iterator: SourceIterator): Promise<IteratorResult<Uint8Array>> {
+  #nextOf(iterator: SourceIterator): Promise<IteratorResult<Outgoing>> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#failure ?? brokenStream(this.#stream))
       this.#rejectNext = reject

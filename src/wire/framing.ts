@@ -2,7 +2,7 @@
  * Length-prefixed messages: an unsigned varint (protobuf's), then as many bytes. Every stream of ours carries these and
  * nothing else (docs/protocol.md).
  */
-import { unfilled } from '../bytes.ts'
+import { joined, unfilled } from '../bytes.ts'
 import { CoterieError } from '../errors.ts'
 
 /** The longest message on any stream; anything larger travels in parts. libp2p resets a stream at 4 MiB unread. */
@@ -16,11 +16,23 @@ export function prefixBytes(length: number): number {
 
 /** Writes prefix and message at `at` of `into`; returns where the next one goes. */
 export function writeMessage(into: Uint8Array, at: number, message: Uint8Array): number {
-  let rest = message.length
+  const start = writePrefix(into, at, message.length)
+  into.set(message, start)
+  return start + message.length
+}
+
+function writePrefix(into: Uint8Array, at: number, length: number): number {
+  let rest = length
   for (; rest >= 0x80; rest >>>= 7) into[at++] = (rest & 0x7f) | 0x80
   into[at++] = rest
-  into.set(message, at)
-  return at + message.length
+  return at
+}
+
+/** The prefix of a message of that length. */
+export function prefixOf(length: number): Uint8Array {
+  const prefix = new Uint8Array(prefixBytes(length))
+  writePrefix(prefix, 0, length)
+  return prefix
 }
 
 /** One message with its prefix. */
@@ -57,7 +69,7 @@ export class FrameReader {
       this.#rest.push(chunk)
       this.#restBytes += chunk.length
       if (this.#restBytes < this.#need) return []
-      data = concat(this.#rest, this.#restBytes)
+      data = this.#rest.length === 1 ? chunk : joined(this.#rest)
       this.#rest = []
     }
     const messages: Uint8Array[] = []
@@ -101,14 +113,3 @@ export class FrameReader {
 
 const tooLong = (length: string, limit: number) =>
   new CoterieError('protocol', `the other side announced a message of ${length}; at most ${limit} bytes are taken`)
-
-function concat(chunks: Uint8Array[], total: number): Uint8Array {
-  if (chunks.length === 1) return chunks[0]!
-  const all = unfilled(total)
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.length
-  }
-  return all
-}

@@ -1,13 +1,15 @@
 /** How a stream of messages takes what it is to send: one after another, until the source ends or either side breaks. */
 
-export type Source = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
-export type SourceIterator = AsyncIterator<Uint8Array> | Iterator<Uint8Array>
+import type { Outgoing } from '../ports.ts'
+
+export type Source = AsyncIterable<Outgoing> | Iterable<Outgoing>
+export type SourceIterator = AsyncIterator<Outgoing> | Iterator<Outgoing>
 
 /** The writing half of a stream. */
 export interface Sink {
   /** The next of the source; rejects as soon as the stream breaks, however long the source takes. */
-  next(iterator: SourceIterator): Promise<IteratorResult<Uint8Array>>
-  write(message: Uint8Array): Promise<void>
+  next(iterator: SourceIterator): Promise<IteratorResult<Outgoing>>
+  write(message: Outgoing): Promise<void>
   /** Closes our half; throws when the stream is broken. */
   end(): void | Promise<void>
   abort(reason: Error): void
@@ -16,9 +18,7 @@ export interface Sink {
 /** Writes every message and ends. When the stream breaks, gives `source` up; when `source` throws, gives the stream up. */
 export async function sinkAll(source: Source, sink: Sink): Promise<void> {
   const iterator =
-    Symbol.asyncIterator in source
-      ? source[Symbol.asyncIterator]()
-      : (source[Symbol.iterator]() as Iterator<Uint8Array>)
+    Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : (source[Symbol.iterator]() as Iterator<Outgoing>)
   try {
     for (let next = await sink.next(iterator); !next.done; next = await sink.next(iterator))
       await sink.write(next.value)

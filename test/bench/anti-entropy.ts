@@ -6,6 +6,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { joined } from '../../src/bytes.ts'
+import type { Outgoing } from '../../src/ports.ts'
 import { BucketSums } from '../../src/replica/bucket-sums.ts'
 import { session } from '../support/compare-session.ts'
 import type { MemoryPipe } from '../support/memory-duplex.ts'
@@ -48,8 +50,9 @@ async function compared(from: Replica, to: Replica): Promise<Cost> {
   let bytes = 0
   const count = ({ left }: MemoryPipe) => {
     const { source, sink } = left
-    const counted = async function* (messages: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) {
-      for await (const message of messages) {
+    const counted = async function* (messages: AsyncIterable<Outgoing> | Iterable<Outgoing>) {
+      for await (const outgoing of messages) {
+        const message = joined(outgoing)
         bytes += message.length
         yield message
       }

@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Background } from '../../src/background.ts'
+import { joined } from '../../src/bytes.ts'
 import { CoterieError } from '../../src/errors.ts'
 import type { Network } from '../../src/ports.ts'
 import { answerSync } from '../../src/repair/compare.ts'
@@ -52,7 +53,7 @@ async function world({ keys = KEYS } = {}) {
         abort(error)
         throw error
       }
-      yield encodeSync(message)
+      yield joined(encodeSync(message))
     }
   }
   const clock = { wallMs: () => Date.now(), monotonicMs: () => it.nowMs }

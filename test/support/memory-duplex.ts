@@ -1,4 +1,5 @@
 /** Two `Duplex` ends joined in memory: whole messages, a bound on what is under way, half-close and abort. */
+import { joined } from '../../src/bytes.ts'
 import { CoterieError } from '../../src/errors.ts'
 import type { Duplex } from '../../src/ports.ts'
 
@@ -94,7 +95,7 @@ export function duplexPair(deliver: (fn: () => void) => void = setImmediate): Me
     source: into.read(),
     async sink(source) {
       try {
-        for await (const message of source) await out.write(message)
+        for await (const message of source) await out.write(joined(message))
         await out.end()
       } catch (error) {
         abort(error as Error)

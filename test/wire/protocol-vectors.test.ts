@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { privateKeyFromRaw } from '@libp2p/crypto/keys'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { joined } from '../../src/bytes.ts'
 import { grantMessage } from '../../src/claim.ts'
 import { encodeInvite, formatSecret } from '../../src/invite.ts'
 import { encodeGossip } from '../../src/membership/gossip-messages.ts'
@@ -288,7 +289,9 @@ const VECTORS: Record<string, () => Vector> = {
       'total of one': `${one.hi} ${one.lo}`,
       'words of bucket 0': hex(sums.encode().subarray(0, 8)),
       'total of both': `${two.hi} ${two.lo}`,
-      'sync open': hex(encodeSync({ type: 'open', ranges: [{ range: 7, ...two }], pushOnly: false, durable: true }))
+      'sync open': hex(
+        joined(encodeSync({ type: 'open', ranges: [{ range: 7, ...two }], pushOnly: false, durable: true }))
+      )
     }
   }
 }

@@ -102,10 +102,10 @@ export class Case {
   }
 
   /**
-   * True for a node that was away for so long that the others may have given it up, and is back just then: they may not all
-   * have heard that yet, and take over what it gives away itself.
+   * True for a node that was away for so long that the others may have given it up and taken over what it owned, while it
+   * gave that away itself: just before, when nobody heard of it any more, or just back, when not all had heard of it.
    */
-  isJustBack(node: string, atMs: number): boolean {
+  mayBeTakenFrom(node: string, { givenMs, takenMs }: { givenMs: number; takenMs: number }): boolean {
     const { reclaimAfterMs } = this.plan.settings
     if (reclaimAfterMs === undefined || reclaimAfterMs === 0) return false
     let [fromMs, toMs] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
@@ -116,7 +116,9 @@ export class Case {
       // One absence after another may be one to those that hear of it late.
       if (fault.atMs > toMs + HARDLY_BACK_MS) fromMs = fault.atMs
       toMs = Math.max(toMs, fault.atMs + fault.forMs)
-      if (toMs - fromMs >= reclaimAfterMs && toMs <= atMs && atMs < toMs + JUST_BACK_MS) return true
+      const isGivenUp = takenMs >= fromMs + reclaimAfterMs && takenMs < toMs + JUST_BACK_MS
+      const isGiven = givenMs >= toMs || (givenMs >= fromMs && givenMs < fromMs + reclaimAfterMs)
+      if (isGivenUp && isGiven && toMs - fromMs >= reclaimAfterMs) return true
     }
     return false
   }

@@ -7,9 +7,9 @@ import { type Breach, type Rule, seconds } from './rule.ts'
  * `two-grants`. A range has one owner at each epoch, on all nodes together: its owner signs one grant, and has it on disk
  * before anybody knows of it. Excused for an owner that had lost its directory before it signed the second one. (No other
  * fault of the plan destroys an owner map: they strike range files, and the map is synced when it counts.) Where the owner
- * before was two nodes already, that is what is reported, or was excused. Excused as well where an owner that was given up has
- * just come back, and one that has not heard of it takes over what it gives away itself: nobody can rule that out without a
- * majority's word for each grant, and it is settled by peer id. Source: design §6 (safety of movement, death); failures 46.
+ * before was two nodes already, that is what is reported, or was excused. Excused as well where an owner that was given up gives
+ * away what another takes over: nobody heard of it any more, or not yet again. To rule that out would take a majority's word for
+ * each grant; it is settled by peer id. Source: design §6 (safety of movement, death); failures 46.
  */
 export const twoGrants: Rule = {
   name: 'two-grants',
@@ -27,9 +27,7 @@ export const twoGrants: Rule = {
       const { range, epoch } = first!
       if ((byEpoch.get(`${range} ${epoch - 1}`)?.length ?? 0) > 1) continue
       const before = byEpoch.get(`${range} ${epoch - 1}`)?.[0]?.owner
-      const second = others.find(
-        other => !isForgotten(run, other) && !isTakenFromReturned(run, before, [first!, other])
-      )
+      const second = others.find(other => !isForgotten(run, other) && !isTakenOver(run, before, [first!, other]))
       if (second === undefined) continue
       breaches.push({
         message: `range ${range} has two owners at epoch ${epoch}: ${toldOf(first!)}; ${toldOf(second)}`
@@ -66,10 +64,11 @@ function isForgotten({ findings }: Case, { by, atMs }: ClaimSeen): boolean {
   return findings.destroyed.some(({ node, how, atMs: struckMs }) => how === 'wipe' && node === by && struckMs <= atMs)
 }
 
-/** One of the two is the word of the owner before, which is just back, and the other that of somebody who had given it up. */
-function isTakenFromReturned(run: Case, before: string | undefined, claims: readonly ClaimSeen[]): boolean {
-  const own = claims.filter(({ by }) => by === before)
-  return before !== undefined && own.length === 1 && run.isJustBack(before, Math.max(...claims.map(({ atMs }) => atMs)))
+/** One of the two is the word of the owner before, and the other that of somebody who had given it up. */
+function isTakenOver(run: Case, before: string | undefined, claims: readonly ClaimSeen[]): boolean {
+  const [given, taken] = [claims.filter(({ by }) => by === before), claims.filter(({ by }) => by !== before)]
+  if (before === undefined || given.length !== 1 || taken.length !== 1) return false
+  return run.mayBeTakenFrom(before, { givenMs: given[0]!.atMs, takenMs: taken[0]!.atMs })
 }
 
 const toldOf = ({ owner, by, node, atMs }: ClaimSeen): string =>

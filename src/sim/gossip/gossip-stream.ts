@@ -1,6 +1,7 @@
 /** Streams of the lean gossip network: whole messages in order, each as late as its link makes it. */
+import { joined } from '../../bytes.ts'
 import { CoterieError } from '../../errors.ts'
-import type { Duplex } from '../../ports.ts'
+import type { Duplex, Outgoing } from '../../ports.ts'
 import type { GossipNet, GossipPeer } from './gossip-net.ts'
 
 /** Both ends of a new stream, the first `from`'s. */
@@ -35,9 +36,10 @@ export class StreamEnd implements Duplex {
     peer.streams.add(this)
   }
 
-  async sink(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+  async sink(source: AsyncIterable<Outgoing> | Iterable<Outgoing>): Promise<void> {
     try {
-      for await (const message of source) {
+      for await (const outgoing of source) {
+        const message = joined(outgoing)
         if (this.#error) throw this.#error
         this.#send('message', message.length, () => this.other.#take(message))
       }

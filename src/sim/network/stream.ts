@@ -2,8 +2,9 @@
  * Streams of the simulated network: whole messages, in order, none lost while the connection lives, a bound on what is
  * under way, two halves that end on their own. Their behaviour is that of `wire/duplex.ts` on a Yamux stream.
  */
+import { joined } from '../../bytes.ts'
 import { CoterieError } from '../../errors.ts'
-import type { Duplex } from '../../ports.ts'
+import type { Duplex, Outgoing } from '../../ports.ts'
 import { MAX_MESSAGE_BYTES } from '../../wire/framing.ts'
 import { type Source, type SourceIterator, sinkAll } from '../../wire/sink.ts'
 import type { SimProcess } from '../world/process.ts'
@@ -144,7 +145,7 @@ export class SimStream {
   #sink(source: Source): Promise<void> {
     return sinkAll(source, {
       next: iterator => this.#nextOf(iterator),
-      write: message => this.#write(message),
+      write: message => this.#write(joined(message)),
       end: () => {
         if (this.#closed) throw this.#broken()
         this.end()
@@ -234,7 +235,7 @@ export class SimStream {
   }
 
   /** The next item to send, or the stream's end, whichever comes first. */
-  #nextOf(iterator: SourceIterator): Promise<IteratorResult<Uint8Array>> {
+  #nextOf(iterator: SourceIterator): Promise<IteratorResult<Outgoing>> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#broken())
       this.#rejectNext = reject

@@ -111,9 +111,11 @@ function drawParams(random: SimRandom, size: number, minW: number): Plan['params
 
 function drawSettings(random: SimRandom, wish: SceneWish): Scene['settings'] {
   const reconcileIntervalMs = random.between(10, 20) * 50
+  const durability = wish.durability ?? random.pick<Durability>(['os', 'interval', 'disk'])
+  const gossipIntervalMs = logBetween(random, 10, 40) * 50
   return {
-    durability: wish.durability ?? random.pick<Durability>(['os', 'interval', 'disk']),
-    gossipIntervalMs: logBetween(random, 10, 40) * 50,
+    durability,
+    gossipIntervalMs,
     reconcileIntervalMs,
     antiEntropyIntervalMs: random.between(10, 40) * 500,
     leaseMs: Math.max(5 * reconcileIntervalMs, random.between(10, 60) * 500),
@@ -122,9 +124,14 @@ function drawSettings(random: SimRandom, wish: SceneWish): Scene['settings'] {
     reapAfterMs: drawReaping(random.fork('reaping')),
     // Now and then nearly every read goes to the disk.
     cacheBytes: random.chance(0.25) ? random.pick([1, 256, 4096]) : DEFAULT_SETTINGS.cacheBytes,
-    ...(wish.reclaims && { reclaimAfterMs: random.fork('reclaiming').between(12, 40) * 500 }),
+    ...(wish.reclaims && { reclaimAfterMs: drawReclaiming(random.fork('reclaiming'), gossipIntervalMs) }),
     ...drawUpkeep(random.fork('upkeep'))
   }
+}
+
+/** A node that has heard nothing of most others for half of it trusts itself no more: some rounds of gossip have to fit. */
+function drawReclaiming(random: SimRandom, gossipIntervalMs: number): number {
+  return Math.max(random.between(12, 40) * 500, 8 * gossipIntervalMs)
 }
 
 /** Longer than any try of a client: a write that another has replaced is not tried again. In some runs nothing is reaped. */

@@ -52,27 +52,28 @@ export class IndexBuilder implements ScanVisitor {
     this.liveBytes = hint.liveBytes
   }
 
+  record(head: RecordHead, key: Uint8Array): void | Promise<void> {
+    if (!this.take(head)) return this.#takeByKey(head, key.slice())
+  }
+
   /**
    * Each record names the one that it replaces, so no keys need comparing, except where that one is missing (damaged,
-   * or gone with an older file) and another stands at its position.
+   * or gone with an older file) and another stands at its position: then nothing happens, and this is false.
    */
-  record(head: RecordHead, key: Uint8Array): void | Promise<void> {
-    this.records++
-    if (head.type === RECORD_TYPES.settled) {
-      this.settled = true
-      return
-    }
-    if (head.type !== RECORD_TYPES.put && head.type !== RECORD_TYPES.remove) {
-      if (isOptionalType(head.type)) return
+  take(head: RecordHead): boolean {
+    if (head.type === RECORD_TYPES.put || head.type === RECORD_TYPES.remove) {
+      const same = this.index.lookup(head.hi, head.lo, this.#found)
+      const isReplaced = same === 1 && this.#isReplaced(head, this.#found)
+      if (same > 0 && !isReplaced) return false
+      this.#take(head, isReplaced ? this.#found : undefined)
+    } else if (head.type === RECORD_TYPES.settled) this.settled = true
+    else if (!isOptionalType(head.type)) {
       const length = recordBytes(head.keyLength, head.valueLength)
       const detail = `a record of unknown type ${head.type}`
       this.strange.push({ offset: head.offset, length, detail, slot: this.#source.slot })
-      return
     }
-    const same = this.index.lookup(head.hi, head.lo, this.#found)
-    if (same === 0) return this.#take(head, undefined)
-    if (same === 1 && this.#isReplaced(head, this.#found)) return this.#take(head, this.#found)
-    return this.#takeByKey(head, key.slice())
+    this.records++
+    return true
   }
 
   get #source(): Source {
@@ -109,6 +110,7 @@ export class IndexBuilder implements ScanVisitor {
   }
 
   async #takeByKey(head: RecordHead, key: Uint8Array): Promise<void> {
+    this.records++
     const bytes = new Uint8Array(MAX_HEAD_BYTES)
     for (const entry of this.index.find(head.hi, head.lo)) {
       const source = this.#sources.find(({ slot }) => slot === entry.file)!

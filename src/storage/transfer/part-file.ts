@@ -19,15 +19,14 @@ import { scanRecords } from '../format/scan.ts'
 
 const NOTHING = new Uint8Array(0)
 
-/** `key` is valid during the call only. */
-export type OnRecord = (head: RecordHead, key: Uint8Array) => void | Promise<void>
-
 /** What is good of the bytes that have come, and is to be written. */
 interface Taken {
   pieces: Uint8Array[]
   bytes: number
-  records: { head: RecordHead; key: Uint8Array }[]
+  onRecord: (head: RecordHead) => void
 }
+
+export type OnRecord = (head: RecordHead, file: FileHeader) => void
 
 export class PartFile {
   readonly path: string
@@ -82,12 +81,12 @@ export class PartFile {
   }
 
   /**
-   * `onRecord`: each record once it is written, in order; a promise is awaited. Throws `damaged` for bytes that do not check:
-   * what is verified stays, and the rest is to be sent again from there.
+   * `onRecord` is called for each good record, in order, before they are written. Throws `damaged` for bytes that do not
+   * check: what is verified stays, and the rest is to be sent again from there.
    */
   async append(bytes: Uint8Array, onRecord: OnRecord): Promise<void> {
-    const taken: Taken = { pieces: [], bytes: 0, records: [] }
     let header = this.#header
+    const taken: Taken = { pieces: [], bytes: 0, onRecord: head => onRecord(head, header!) }
     let rest = this.#rest
     let more = bytes
     if (!header) {
@@ -107,10 +106,6 @@ export class PartFile {
     this.#header = header
     this.#verified += taken.bytes
     this.#rest = left
-    for (const { head, key } of taken.records) {
-      const visited = onRecord(head, key)
-      if (visited) await visited
-    }
   }
 
   /** All that is verified survives a power cut, and nothing stands behind it. */
@@ -159,7 +154,7 @@ export class PartFile {
     at: number,
     offset: number,
     fileId32: number,
-    { records }: Taken
+    { onRecord }: Taken
   ): number {
     if (bytes.length - at < RECORD_HEADER_BYTES) return 0
     const head = decodeHeadAt(view, bytes, at, offset, fileId32)
@@ -170,11 +165,10 @@ export class PartFile {
     }
     const length = recordBytes(head.keyLength, head.valueLength)
     if (bytes.length - at < length) return 0
-    const keyAt = at + RECORD_HEADER_BYTES
-    const valueAt = keyAt + head.keyLength
+    const valueAt = at + RECORD_HEADER_BYTES + head.keyLength
     if (crcOf(bytes, valueAt, valueAt + head.valueLength) !== head.valueCrc)
       throw this.#bad(offset, 'the checksum of the value does not match')
-    records.push({ head, key: bytes.subarray(keyAt, valueAt) })
+    onRecord(head)
     return length
   }
 

@@ -99,8 +99,9 @@ export class RangeReceiver {
     if (offset !== part.end)
       throw new CoterieError('internal', `bytes for offset ${offset} of ${part.path}, which has ${part.end}`)
     try {
-      await part.append(bytes, (head, key) => this.#index.take(part, head, key))
+      await part.append(bytes, (head, file) => this.#index.take(part, file, head))
     } catch (error) {
+      this.#index.spoil()
       if (isDiskFull(error)) throw diskFull(part.path, error)
       throw error
     }

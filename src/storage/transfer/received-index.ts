@@ -3,7 +3,7 @@
  * takes the files in the order of the log, each from its start. Where an earlier transfer goes on, or files were rewritten
  * meanwhile, there is none, and the log is recovered from its files.
  */
-import { continuesNone, FILE_HEADER_BYTES, shortFileId } from '../format/file-header.ts'
+import { continuesNone, FILE_HEADER_BYTES, type FileHeader, shortFileId } from '../format/file-header.ts'
 import type { RecordHead } from '../format/record.ts'
 import { IndexBuilder } from '../log/index-builder.ts'
 import { slotOf } from '../log/log-file.ts'
@@ -21,14 +21,16 @@ export class ReceivedIndex {
     this.#builder = new IndexBuilder(q)
   }
 
-  /** The next record of a file, which has been written. A promise is to be awaited before the next one; it never rejects. */
-  take(part: PartFile, head: RecordHead, key: Uint8Array): void | Promise<void> {
-    if (this.#builder && this.#parts.at(-1) !== part) this.#begin(part, head)
-    const taken = this.#builder?.record(head, key)
-    return taken?.catch(() => {
-      // A record that it had to look at cannot be read: nobody relies on an index that lacks one.
-      this.#builder = undefined
-    })
+  /** The next record of a file that will be written. */
+  take(part: PartFile, file: FileHeader, head: RecordHead): void {
+    if (this.#builder && this.#parts.at(-1) !== part) this.#begin(part, file, head)
+    // Where keys would have to be compared, too, the files are read.
+    if (this.#builder?.take(head) === false) this.#builder = undefined
+  }
+
+  /** Something that was taken was not written. */
+  spoil(): void {
+    this.#builder = undefined
   }
 
   /** What the files make up, if it is known: these, oldest first, as far as they are verified. */
@@ -44,16 +46,16 @@ export class ReceivedIndex {
     return { ...emptyLog(builder.index), liveBytes: builder.liveBytes, files }
   }
 
-  #begin(part: PartFile, first: RecordHead): void {
+  #begin(part: PartFile, { fileId }: FileHeader, first: RecordHead): void {
     if (first.offset !== FILE_HEADER_BYTES || this.#parts.includes(part)) {
       this.#builder = undefined
       return
     }
     if (this.#parts.length === 1) this.#isSettled = this.#builder!.settled
     this.#parts.push(part)
-    const { handle, generation, header } = part
-    this.#builder!.begin({ slot: slotOf(generation), handle, fileId32: shortFileId(header!.fileId) })
+    const { handle, generation } = part
+    this.#builder!.begin({ slot: slotOf(generation), handle, fileId32: shortFileId(fileId) })
   }
 }
 
-const idsOf = ({ fileId, continues }: { fileId: Uint8Array; continues: Uint8Array }) => ({ fileId, continues })
+const idsOf = ({ fileId, continues }: FileHeader) => ({ fileId, continues })

@@ -53,7 +53,7 @@ test('two-grants: who lost its directory in between may not know of the first', 
   assert.equal(seen([...two, { owner: 'n4', atMs: 1200 }], new Account().wipe('n0', 1500)).broken(), ['two-grants'])
 })
 
-test('two-grants: an owner that was given up and is just back may give away what another takes over', () => {
+test('two-grants: an owner that was given up may give away what another takes over, just before and just back', () => {
   const run = (claims: Partial<ClaimSeen>[], forMs: number, reclaimAfterMs = 10_000) =>
     seen(
       [{ epoch: 1, owner: 'n0', by: undefined }, ...claims],
@@ -68,6 +68,28 @@ test('two-grants: an owner that was given up and is just back may give away what
   assert.equal(run([grant, reclaim], 15_000, 0), ['two-grants'], 'nobody is ever given up')
   assert.equal(run([grant, reclaim], 5000), ['two-grants'], 'it was not away for long enough')
   assert.equal(run([grant, { ...reclaim, atMs: 40_000 }], 15_000), ['two-grants'], 'everybody knows that it is back')
+  assert.equal(
+    run(
+      [
+        { ...grant, atMs: 6000 },
+        { ...reclaim, atMs: 18_000 }
+      ],
+      15_000
+    ),
+    [],
+    'nobody heard of it any more'
+  )
+  assert.equal(
+    run(
+      [
+        { ...grant, atMs: 16_000 },
+        { ...reclaim, atMs: 18_000 }
+      ],
+      15_000
+    ),
+    ['two-grants'],
+    'for too long'
+  )
   assert.equal(run([{ ...grant, by: 'n1' }, reclaim], 15_000), ['two-grants'], 'two have taken it over')
   assert.equal(run([grant, { ...grant, owner: 'n2' }], 15_000), ['two-grants'], 'it has signed twice')
 })

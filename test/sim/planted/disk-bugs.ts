@@ -34,7 +34,7 @@ export const DISK_BUGS: readonly Bug[] = [
     what: 'takes a record for good that belongs to another file',
     seenIn: 'the fault itself: "An Analysis of Data Corruption in the Storage Stack" (FAST 2008)',
     file: 'src/storage/format/record.ts',
-    find: "if (view.getUint32(16, true) !== fileId32) return 'the record belongs to another file'",
+    find: "if (view.getUint32(at + 16, true) !== fileId32) return 'the record belongs to another file'",
     replace: '',
     scenarios: ['disk']
   },

@@ -306,4 +306,40 @@ test('an export and a receiver of one store, side by side', async () => {
   assert.equal(await content(to), await content(from))
 })
 
+test('what comes in order, from the start, is not read again; what goes on with an earlier part is', async () => {
+  for (const way of ['whole', 'in pieces', 'resumed'] as const) {
+    const { from, to, files, receiver, fileId, whole } = await oneFile(8)
+    const reads = files.counts.read ?? 0
+    if (way === 'whole') await receiver.append(fileId, 0, whole)
+    else for (let at = 0; at < whole.length; at += 50) await receiver.append(fileId, at, whole.subarray(at, at + 50))
+    assert.is(files.counts.read ?? 0, reads, 'receiving reads nothing')
+    let last = receiver
+    if (way === 'resumed') {
+      await receiver.close()
+      last = await to.receive(RANGE)
+    }
+    const before = files.counts.read ?? 0
+    await last.commit([{ fileId, bytes: whole.length }])
+    assert.is((files.counts.read ?? 0) > before, way === 'resumed', way)
+    assert.equal(await content(to), await content(from), way)
+    const { keys, liveBytes } = to.stats(RANGE)
+    assert.equal([keys, liveBytes], [from.stats(RANGE).keys, from.stats(RANGE).liveBytes], way)
+    await to.close()
+    assert.is(files.openHandles, 0)
+  }
+})
+
+test('after damage on the way, or a write that failed, the index is not the one of what came first', async () => {
+  const { from, to, receiver, fileId, whole } = await oneFile(8)
+  const broken = whole.slice()
+  broken[whole.length - 20]! ^= 1
+  assert.is(await codeOfRejection(receiver.append(fileId, 0, broken)), 'damaged')
+  const end = receiver.endOf(fileId)
+  await receiver.append(fileId, end, whole.subarray(end))
+  await receiver.commit([{ fileId, bytes: whole.length }])
+  assert.equal(await content(to), await content(from))
+  assert.is(to.stats(RANGE).keys, from.stats(RANGE).keys)
+  await to.close()
+})
+
 test.run()
