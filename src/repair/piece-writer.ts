@@ -1,23 +1,24 @@
 /**
- * Pieces of range files on their way to the disk: while one is written, the next ones come, so that a transfer waits for the
+ * Pieces of range files on their way to the disk: while some are written, the next ones come, so that a transfer waits for the
  * network or the disk, whichever is slower, and not for one after the other. Bounded.
  */
 import type { RangeReceiver } from '../replica/copy-files.ts'
 
-/** What waits, at most about. */
+/** What waits, at most about; as much again is being written. */
 const WAITING_BYTES = 1024 * 1024
 
-interface Piece {
+/** Pieces of one file, one after another. */
+interface Run {
   receiver: RangeReceiver
   fileId: string
   offset: number
-  bytes: Uint8Array
+  pieces: Uint8Array[]
+  bytes: number
 }
 
 export class PieceWriter {
   readonly #onWritten: (bytes: number) => void
-  readonly #waiting: Piece[] = []
-  #waitingBytes = 0
+  #waiting: Run | undefined
   #writing: Promise<void> | undefined
   #failure: { error: unknown } | undefined
 
@@ -26,11 +27,14 @@ export class PieceWriter {
   }
 
   /** Resolves when there is room for the next one. Throws what an earlier one met. */
-  async add(receiver: RangeReceiver, fileId: string, offset: number, bytes: Uint8Array): Promise<void> {
-    while (this.#waitingBytes >= WAITING_BYTES) await this.#writing
+  async add(receiver: RangeReceiver, fileId: string, offset: number, piece: Uint8Array): Promise<void> {
+    while (this.#waiting !== undefined && !isNext(this.#waiting, receiver, fileId, offset)) await this.#writing
     this.#mustBeWell()
-    this.#waiting.push({ receiver, fileId, offset, bytes })
-    this.#waitingBytes += bytes.length
+    if (this.#waiting === undefined) this.#waiting = { receiver, fileId, offset, pieces: [piece], bytes: piece.length }
+    else {
+      this.#waiting.pieces.push(piece)
+      this.#waiting.bytes += piece.length
+    }
     this.#start()
   }
 
@@ -41,19 +45,16 @@ export class PieceWriter {
   }
 
   #start(): void {
-    if (this.#writing !== undefined) return
-    const piece = this.#waiting.shift()
-    if (piece === undefined) return
-    const { receiver, fileId, offset, bytes } = piece
-    this.#waitingBytes -= bytes.length
+    if (this.#writing !== undefined || this.#waiting === undefined) return
+    const { receiver, fileId, offset, pieces, bytes } = this.#waiting
+    this.#waiting = undefined
     this.#writing = receiver
-      .append(fileId, offset, bytes)
+      .append(fileId, offset, pieces)
       .then(
-        () => this.#onWritten(bytes.length),
+        () => this.#onWritten(bytes),
         error => {
           this.#failure ??= { error }
-          this.#waiting.length = 0
-          this.#waitingBytes = 0
+          this.#waiting = undefined
         }
       )
       .finally(() => {
@@ -66,3 +67,6 @@ export class PieceWriter {
     if (this.#failure !== undefined) throw this.#failure.error
   }
 }
+
+const isNext = (run: Run, receiver: RangeReceiver, fileId: string, offset: number): boolean =>
+  run.receiver === receiver && run.fileId === fileId && run.offset + run.bytes === offset && run.bytes < WAITING_BYTES

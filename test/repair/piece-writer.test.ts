@@ -1,5 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { joined } from '../../src/bytes.ts'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import { PieceWriter } from '../../src/repair/piece-writer.ts'
 import type { RangeReceiver } from '../../src/replica/copy-files.ts'
@@ -10,9 +11,9 @@ const PIECE = 256 * 1024
 /** A receiver whose appends end when the test says. */
 function slowReceiver() {
   const appends: { fileId: string; offset: number; bytes: Uint8Array; end: (error?: Error) => void }[] = []
-  const append = (fileId: string, offset: number, bytes: Uint8Array) =>
+  const append = (fileId: string, offset: number, pieces: Uint8Array[]) =>
     new Promise<void>((resolve, reject) => {
-      appends.push({ fileId, offset, bytes, end: error => (error ? reject(error) : resolve()) })
+      appends.push({ fileId, offset, bytes: joined(pieces), end: error => (error ? reject(error) : resolve()) })
     })
   return { appends, receiver: { append } as unknown as RangeReceiver }
 }
@@ -20,7 +21,7 @@ function slowReceiver() {
 const turns = () => new Promise(resolve => setImmediate(resolve))
 const piece = (fill: number, bytes = PIECE) => new Uint8Array(bytes).fill(fill)
 
-test('pieces that come while one is written wait, in order, and no more than a bound', async () => {
+test('pieces that come while others are written go together, in order, and no more than a bound', async () => {
   const { appends, receiver } = slowReceiver()
   let written = 0
   const writer = new PieceWriter(bytes => {
@@ -29,25 +30,50 @@ test('pieces that come while one is written wait, in order, and no more than a b
   let added = 0
   const all = (async () => {
     for (let i = 0; i < 10; i++) {
-      await writer.add(receiver, i < 6 ? 'f' : 'g', i * PIECE, piece(i))
+      await writer.add(receiver, 'f', i * PIECE, piece(i))
       added++
     }
   })()
   await turns()
   assert.is(appends.length, 1)
   assert.is(added, 5, 'one is being written, and four wait')
-  for (let i = 0; i < 10; i++) {
-    assert.is(appends.length, i + 1, 'one at a time')
-    assert.is(written, i * PIECE)
-    appends[i]!.end()
+  appends[0]!.end()
+  await turns()
+  assert.is(appends.length, 2)
+  assert.equal([appends[1]!.offset, appends[1]!.bytes.length], [PIECE, 4 * PIECE])
+  assert.equal(
+    [1, 2, 3, 4],
+    [0, 1, 2, 3].map(i => appends[1]!.bytes[i * PIECE])
+  )
+  assert.is(written, PIECE)
+  for (let i = 1; i < 4; i++) {
+    appends[i]?.end()
     await turns()
   }
   await all
   await writer.flush()
   assert.is(written, 10 * PIECE)
   assert.equal(
-    appends.map(({ fileId, offset, bytes }) => `${fileId} ${offset / PIECE} ${bytes[0]}`),
-    Array.from({ length: 10 }, (_, i) => `${i < 6 ? 'f' : 'g'} ${i} ${i}`)
+    appends.map(({ offset }) => offset / PIECE),
+    [0, 1, 5, 9]
+  )
+})
+
+test('a piece of another file waits until the one before is on its way', async () => {
+  const { appends, receiver } = slowReceiver()
+  const writer = new PieceWriter(() => {})
+  await writer.add(receiver, 'f', 0, piece(1, 10))
+  await writer.add(receiver, 'f', 10, piece(1, 10))
+  const other = writer.add(receiver, 'g', 0, piece(2, 10))
+  appends[0]!.end()
+  await other
+  appends[1]!.end()
+  await turns()
+  appends[2]!.end()
+  await writer.flush()
+  assert.equal(
+    appends.map(({ fileId, offset }) => `${fileId}${offset}`),
+    ['f0', 'f10', 'g0']
   )
 })
 

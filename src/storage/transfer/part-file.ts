@@ -84,28 +84,28 @@ export class PartFile {
    * `onRecord` is called for each good record, in order, before they are written. Throws `damaged` for bytes that do not
    * check: what is verified stays, and the rest is to be sent again from there.
    */
-  async append(bytes: Uint8Array, onRecord: OnRecord): Promise<void> {
+  async append(bytes: Uint8Array | readonly Uint8Array[], onRecord: OnRecord): Promise<void> {
     let header = this.#header
     const taken: Taken = { pieces: [], bytes: 0, onRecord: head => onRecord(head, header!) }
     let rest = this.#rest
-    let more = bytes
-    if (!header) {
-      const joined = joinUpTo(rest, bytes, Number.POSITIVE_INFINITY)
-      if (joined.length < FILE_HEADER_BYTES) {
-        this.#rest = joined.slice()
-        return
+    for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+      let more = piece
+      if (!header) {
+        const joined = joinUpTo(rest, piece, Number.POSITIVE_INFINITY)
+        rest = joined.slice(0, FILE_HEADER_BYTES)
+        if (joined.length < FILE_HEADER_BYTES) continue
+        header = this.#headerOf(rest)
+        take(taken, rest)
+        rest = NOTHING
+        more = joined.subarray(FILE_HEADER_BYTES)
       }
-      header = this.#headerOf(joined)
-      take(taken, joined.subarray(0, FILE_HEADER_BYTES))
-      rest = NOTHING
-      more = joined.subarray(FILE_HEADER_BYTES)
+      rest = this.#takeRecords(rest, more, shortFileId(header.fileId), taken)
     }
-    const left = this.#takeRecords(rest, more, shortFileId(header.fileId), taken)
     // A write that fails leaves all as it was: what it left of itself is written over.
     if (taken.bytes > 0) await this.#handle.write(taken.pieces, this.#verified)
     this.#header = header
     this.#verified += taken.bytes
-    this.#rest = left
+    this.#rest = rest
   }
 
   /** All that is verified survives a power cut, and nothing stands behind it. */
@@ -134,7 +134,8 @@ export class PartFile {
       // As long as it says, right or wrong, and not a byte longer: the records behind it are not copied.
       const start = joinUpTo(begun, bytes, RECORD_HEADER_BYTES)
       const record = start.length < RECORD_HEADER_BYTES ? start : joinUpTo(begun, bytes, claimedBytes(start))
-      if (this.#checkRecord(viewOf(record), record, 0, this.#verified, fileId32, taken) === 0) return record
+      if (this.#checkRecord(viewOf(record), record, 0, this.#verified + taken.bytes, fileId32, taken) === 0)
+        return record
       take(taken, record)
       at = record.length - begun.length
     }

@@ -90,10 +90,10 @@ export class RangeReceiver {
   }
 
   /**
-   * The next bytes of a file; a file that was not begun begins. Calls for one receiver must not overlap. Throws `damaged`
+   * The next bytes of a file, in one piece or several; a file that was not begun begins. Calls for one receiver must not overlap. Throws `damaged`
    * (send again from `endOf`), `disk-full`, `overloaded` (both worth a retry from `endOf`), `internal`, `closed`.
    */
-  async append(fileId: string, offset: number, bytes: Uint8Array): Promise<void> {
+  async append(fileId: string, offset: number, bytes: Uint8Array | readonly Uint8Array[]): Promise<void> {
     this.#mustBeOpen()
     const part = this.#received.get(fileId) ?? (await this.#begin(fileId))
     if (offset !== part.end)
