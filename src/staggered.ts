@@ -10,8 +10,8 @@ export interface StaggerOptions<T> {
   delayMs: (candidate: T) => number
   /** It is slow; true: the next one may be asked as well. */
   onSlow: (candidate: T) => boolean
-  /** After so many times `delayMs` the next one is asked in any case. Default: never. */
-  patience?: number
+  /** Milliseconds after which the next one is asked in any case. Default: never. */
+  patienceMs?: (candidate: T) => number
   /** Nobody else would do better: this error ends it all. */
   isFinal: (error: unknown) => boolean
   /** False: after this failure nobody else is asked who has not been. */
@@ -22,7 +22,7 @@ export interface StaggerOptions<T> {
 export function staggered<T, R>(
   candidates: readonly T[],
   ask: (candidate: T) => Promise<R>,
-  { timers, delayMs, onSlow, isFinal, patience, mayGoOn = () => true }: StaggerOptions<T>
+  { timers, delayMs, onSlow, isFinal, patienceMs, mayGoOn = () => true }: StaggerOptions<T>
 ): Promise<R> {
   return new Promise((resolve, reject) => {
     let asked = 0
@@ -41,7 +41,7 @@ export function staggered<T, R>(
       timer = timers.after(slowMs, () => {
         if (asked >= candidates.length) return
         if (onSlow(candidate)) next()
-        else if (patience !== undefined) timer = timers.after(slowMs * (patience - 1), next)
+        else if (patienceMs !== undefined) timer = timers.after(patienceMs(candidate) - slowMs, next)
       })
       ask(candidate).then(
         result => settle(() => resolve(result)),

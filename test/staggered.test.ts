@@ -9,7 +9,7 @@ const test = suite('staggered')
 /** What each candidate does, and after how many milliseconds. */
 type Play = Record<string, { afterMs: number; fails?: 'softly' | 'finally' }>
 
-async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patience?: number) {
+async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patienceMs?: number) {
   const { world, clock, timers } = virtualTime()
   const asked: string[] = []
   const slow: string[] = []
@@ -27,7 +27,7 @@ async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patienc
       {
         timers,
         delayMs: () => 100,
-        patience,
+        patienceMs: patienceMs === undefined ? undefined : () => patienceMs,
         onSlow: name => {
           slow.push(name)
           return left-- > 0
@@ -61,7 +61,7 @@ test('one that fails while another is still at it brings nobody new before their
 })
 
 test('without a hedge to spend it waits its patience out, if that has an end', async () => {
-  const { outcome, asked } = await play({ a: { afterMs: 5000 }, b: { afterMs: 1 } }, 0, 4)
+  const { outcome, asked } = await play({ a: { afterMs: 5000 }, b: { afterMs: 1 } }, 0, 400)
   assert.equal([outcome, asked], ['b@401', ['a@0', 'b@400']])
 })
 

@@ -230,7 +230,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
       return
     }
     if ('ms' in outcome) {
-      this.#routes.answered(peerId, outcome.ms)
+      this.#routes.answered(peerId, outcome.ms, systemClock.monotonicMs())
       return
     }
     // A node that answers from a newer ring is well; only the ring is to be learnt.

@@ -21,11 +21,14 @@ export interface MemberDocument {
 const LATENCY_WEIGHT = 0.2
 /** A member that failed is asked last for this long. */
 const AVOID_MS = 5000
+/** One that has answered within this long is well, whatever another node thinks of it: that one may be cut off, and not this client. */
+const ANSWERED_MS = 5000
 
 export class Routes {
   #view: RingView | undefined
   #members = new Map<string, MemberDocument>()
   readonly #latencyMs = new Map<string, number>()
+  readonly #answeredMs = new Map<string, number>()
   readonly #avoidUntilMs = new Map<string, number>()
 
   learn(ring: RingDocument, members: MemberDocument[]): void {
@@ -47,9 +50,10 @@ export class Routes {
     return this.#members.get(peerId)?.addresses ?? []
   }
 
-  answered(peerId: string, ms: number): void {
+  answered(peerId: string, ms: number, nowMs: number): void {
     const known = this.#latencyMs.get(peerId)
     this.#latencyMs.set(peerId, known === undefined ? ms : known + LATENCY_WEIGHT * (ms - known))
+    this.#answeredMs.set(peerId, nowMs)
     this.#avoidUntilMs.delete(peerId)
   }
 
@@ -61,8 +65,11 @@ export class Routes {
   order(range: number | undefined, connected: string[], nowMs: number): string[] {
     const list = range === undefined || this.#view === undefined ? [] : this.#view.preferenceList(range)
     const candidates = new Set([...list, ...connected, ...this.#members.keys()])
+    const seemsDown = (peerId: string) =>
+      this.#members.get(peerId)?.alive === false &&
+      (this.#answeredMs.get(peerId) ?? -ANSWERED_MS) <= nowMs - ANSWERED_MS
     const rank = (peerId: string) => {
-      const avoided = (this.#avoidUntilMs.get(peerId) ?? 0) > nowMs || this.#members.get(peerId)?.alive === false
+      const avoided = (this.#avoidUntilMs.get(peerId) ?? 0) > nowMs || seemsDown(peerId)
       const place = list.includes(peerId) ? 0 : connected.includes(peerId) ? 1e6 : 2e6
       return (avoided ? 1e7 : 0) + place + (this.#latencyMs.get(peerId) ?? 0)
     }

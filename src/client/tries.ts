@@ -12,8 +12,10 @@ import { staggered } from '../staggered.ts'
 
 /** A node that has not answered by then is late; longer than the node itself waits for a late replica. */
 const LATE_MS = 150
-/** After so many times that, another node is asked whether hedges reach or not: the one asked may be cut off from the others. */
-const PATIENCE = 6
+/** Where one is late already, the next one is given less before the one after it is asked as well. */
+const NEXT_LATE_MS = 50
+/** Then another node is asked whether hedges reach or not: the one asked may be cut off from the others. */
+const PATIENCE_MS = 900
 /** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
 const PAUSES_MS = [100, 300]
 export interface TriesParts {
@@ -44,14 +46,15 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
   }
   for (const pauseMs of [...PAUSES_MS, undefined]) {
     const peers = order()
+    const lateAfter = (peerId: string) => (peerId === peers[0] ? LATE_MS : NEXT_LATE_MS)
     try {
       if (peers.length === 0) break
       return await staggered(peers, ask, {
         timers,
-        delayMs: () => LATE_MS,
-        patience: PATIENCE,
+        delayMs: lateAfter,
+        patienceMs: () => PATIENCE_MS,
         onSlow: peerId => {
-          parts.onTry?.(peerId, { lateMs: LATE_MS })
+          parts.onTry?.(peerId, { lateMs: lateAfter(peerId) })
           return hedges.spend()
         },
         isFinal: error => {

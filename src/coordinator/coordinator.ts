@@ -253,8 +253,8 @@ export class Coordinator {
     const { peers, topology, timers } = this.#parts
     const members = peers.byHealth(topology.view.preferenceList(range)).filter(member => member !== peers.self)
     // Those that cannot be reached may be back before we know, but only a listing has nobody else to ask.
-    const reachable = members.filter(member => peers.isReachable(member))
-    const candidates = request.type === 'keys' ? members : [...reachable, peers.self]
+    const answering = members.filter(member => peers.isAnswering(member))
+    const candidates = request.type === 'keys' ? members : [...answering, peers.self]
     if (candidates.length === 0) throw notReached(range, undefined)
     try {
       return await staggered(candidates, peer => this.#askOrStandIn(peer, range, request, deadline), {
@@ -262,9 +262,9 @@ export class Coordinator {
         delayMs: peer => (peer === peers.self ? deadline.remainingMs : this.#settings.hedgeDelayMs),
         onSlow: peer => {
           peers.slow(peer)
-          return this.#hedges.spend()
+          return peers.isSilent(peer) || this.#hedges.spend()
         },
-        patience: PATIENCE,
+        patienceMs: () => PATIENCE * this.#settings.hedgeDelayMs,
         isFinal: error => error instanceof StaleView || !isCoterieError(error, ...RETRY_CODES)
       })
     } catch (error) {
@@ -294,14 +294,15 @@ export class Coordinator {
     throw new CoterieError('wrong-node', `${member} does not hold range ${range}`)
   }
 
-  /** Who may stand in: the owners after the list, then members that own nothing; those that can be reached first. */
+  /** Who may stand in: the owners after the list, then members that own nothing; those that answer first. */
   #fallbacks(range: number): string[] {
     const { topology, peers, members } = this.#parts
     const owners = topology.view.fallbacks(range)
     const list = topology.view.preferenceList(range)
     const others = members().filter(member => !owners.includes(member) && !list.includes(member))
     const all = [...owners, ...others]
-    return [...all.filter(peer => peers.isReachable(peer)), ...all.filter(peer => !peers.isReachable(peer))]
+    const answering = new Set(all.filter(peer => peers.isAnswering(peer)))
+    return [...answering, ...all.filter(peer => !answering.has(peer))]
   }
 
   #needed(level: Get['r'], byDefault: number): number {

@@ -5,6 +5,7 @@
 import { CoterieError, isCoterieError } from '../errors.ts'
 import type { Answer, Request } from '../messages.ts'
 import type { Clock, Network, RequestOptions } from '../ports.ts'
+import { Silence } from './silence.ts'
 
 /** Weight of the newest sample in the moving average of latency. */
 const LATENCY_WEIGHT = 0.2
@@ -47,6 +48,7 @@ export class Peers {
   /** What a hedge waits for at most. */
   readonly hedgeDelayMs: number
   readonly #latency = new Map<string, Latency>()
+  readonly #silence: Silence
 
   constructor(parts: { network: Network; clock: Clock; health: PeerHealth }, init: PeersInit) {
     this.#network = parts.network
@@ -54,6 +56,7 @@ export class Peers {
     this.#health = parts.health
     this.#local = init.local
     this.hedgeDelayMs = init.hedgeDelayMs
+    this.#silence = new Silence(parts.clock, { afterMs: init.hedgeDelayMs })
   }
 
   get self(): string {
@@ -64,14 +67,19 @@ export class Peers {
   async call(peerId: string, request: Request, options: RequestOptions): Promise<Answer> {
     if (peerId === this.self) return this.#local(request, options)
     const startMs = this.#clock.monotonicMs()
+    const isQuick = request.type === 'read' || request.type === 'merge'
+    if (isQuick) this.#silence.asked(peerId)
     try {
       const answer = await this.#network.request(peerId, request, options)
       this.#learn(peerId, this.#clock.monotonicMs() - startMs)
+      this.#silence.heard(peerId)
       this.#health.reportSuccess(peerId)
       return answer
     } catch (error) {
       if (isCoterieError(error, 'unreachable', 'timeout')) this.#health.reportFailure(peerId)
       throw error
+    } finally {
+      if (isQuick) this.#silence.ended(peerId)
     }
   }
 
@@ -79,11 +87,20 @@ export class Peers {
     return peerId === this.self || (this.#network.isConnected(peerId) && this.#health.isAlive(peerId))
   }
 
-  /** Ourselves, then those that answer, fastest first, then the rest: they may be back before we know. */
+  /** It has stopped answering, though it seems alive still and others answer. */
+  isSilent(peerId: string): boolean {
+    return this.#silence.has(peerId)
+  }
+
+  isAnswering(peerId: string): boolean {
+    return this.isReachable(peerId) && !this.isSilent(peerId)
+  }
+
+  /** Ourselves, then those that answer, fastest first, then the silent ones and the rest: they may be back before we know. */
   byHealth(peerIds: readonly string[]): string[] {
     const rank = (peerId: string) => {
       if (peerId === this.self) return -1
-      return this.#expectedMs(peerId) + (this.isReachable(peerId) ? 0 : 1e9)
+      return this.#expectedMs(peerId) + (this.isSilent(peerId) ? 1e8 : 0) + (this.isReachable(peerId) ? 0 : 1e9)
     }
     return [...peerIds].sort((a, b) => rank(a) - rank(b))
   }

@@ -72,9 +72,9 @@ class QuorumRead {
     this.#members = members
     this.#order = parts.peers.byHealth(members)
     this.#quorum = new ReadQuorum(target.needed, members, () => this.#withStandIns())
-    const reachable = members.filter(member => parts.peers.isReachable(member)).length
-    // They come last; but before members that cannot be reached, where R members cannot.
-    if (reachable < target.needed) this.#withStandIns(reachable)
+    const answering = members.filter(member => parts.peers.isAnswering(member)).length
+    // They come last; but before members that cannot be reached or are silent, where R members are not there to ask.
+    if (answering < target.needed) this.#withStandIns(answering)
   }
 
   /** Puts those that may stand in into the order, once: few reads need them, and to find them costs a walk. How many. */
@@ -128,12 +128,12 @@ class QuorumRead {
       const arm = () =>
         timers.after(usualMs(), () => {
           if (done) return
-          for (const member of this.#order.slice(0, this.#asked)) {
-            if (!this.#heard.has(member)) peers.slow(member)
-          }
+          const late = this.#order.slice(0, this.#asked).filter(member => !this.#heard.has(member))
+          for (const member of late) peers.slow(member)
+          const isSilent = late.some(member => peers.isSilent(member))
           const waitedMs = clock.monotonicMs() - sinceMs
           if (this.#asked === this.#order.length) this.#withStandIns()
-          if (this.#asked < this.#order.length && (hedges.spend() || waitedMs >= patienceMs)) ask(1)
+          if (this.#asked < this.#order.length && (isSilent || hedges.spend() || waitedMs >= patienceMs)) ask(1)
           hedge = arm()
         })
       hedges.earn()

@@ -71,7 +71,7 @@ class Replication {
   readonly #deadline: Deadline
   readonly #quorum: WriteQuorum
   readonly #sent = new Set<string>()
-  /** Members that seemed out of reach when the write began. */
+  /** Members that seemed out of reach, or were silent, when the write began. */
   readonly #away = new Set<string>()
   /** Nodes that stand in, or are about to; and those asked that have not answered. */
   readonly #standIns = new Set<string>()
@@ -105,7 +105,7 @@ class Replication {
       }
       let timer = timers.after(standInDelayMs, () => {
         // Else one that is overloaded would make more work for all the others.
-        if (hedges.spend()) passOver()
+        if (this.#isWaitingForSilent() || hedges.spend()) passOver()
         else timer = timers.after(standInDelayMs * (PATIENCE - 1), passOver)
       })
       this.#judge = () => {
@@ -143,7 +143,7 @@ class Replication {
     for (const member of this.#members()) {
       if (this.#sent.has(member)) continue
       this.#sent.add(member)
-      if (!peers.isReachable(member)) this.#away.add(member)
+      if (!peers.isAnswering(member)) this.#away.add(member)
       const sent = this.#send(member).then(() => {
         this.#judge()
         this.#fill()
@@ -168,6 +168,10 @@ class Replication {
       if (next === undefined) return
       this.#standIn(next)
     }
+  }
+
+  #isWaitingForSilent(): boolean {
+    return this.#members().some(member => !this.#quorum.hasAcked(member) && this.#parts.peers.isSilent(member))
   }
 
   #mayStandIn(): string[] {

@@ -16,12 +16,14 @@ function world(behaviour: Record<string, number | ErrorCode>) {
     dead: new Set<string>(),
     cut: new Set<string>(),
     reports,
+    hold: (_peerId: string): Promise<void> | undefined => undefined,
     peers: undefined as unknown as Peers
   }
   const network = {
     peerId: 'self',
     isConnected: (peerId: string) => !it.cut.has(peerId),
     request: async (peerId: string) => {
+      await it.hold(peerId)
       const how = behaviour[peerId]
       if (typeof how === 'string') throw new CoterieError(how, 'no')
       it.nowMs += how
@@ -66,6 +68,46 @@ test('silence counts against a peer, an answer for it, a refusal for neither', a
     await it.peers.call(peerId, REQUEST, { timeoutMs: 10 }).catch(() => undefined)
   }
   assert.equal(it.reports, ['+good', '-silent', '-gone'])
+})
+
+test('a peer that answers nothing of what others answer at once is silent, comes last, and is back with its first answer', async () => {
+  const it = world({ good: 1, silent: 500 })
+  const read: Request = { type: 'read', range: 0, key: new Uint8Array(1), standIn: false }
+  const held = Promise.withResolvers<void>()
+  it.hold = peerId => (peerId === 'silent' ? held.promise : undefined)
+  const asked = [it.peers.call('silent', read, { timeoutMs: 10 }), it.peers.call('silent', read, { timeoutMs: 10 })]
+  const good = () => it.peers.call('good', read, { timeoutMs: 10 })
+  await good()
+  assert.not.ok(it.peers.isSilent('silent'), 'not yet')
+  it.nowMs += 150
+  assert.not.ok(it.peers.isSilent('silent'), 'nobody has answered of late: it is as likely this node')
+  await good()
+  assert.ok(it.peers.isSilent('silent'))
+  assert.ok(it.peers.isReachable('silent'))
+  assert.not.ok(it.peers.isAnswering('silent'))
+  it.dead.add('down')
+  assert.equal(it.peers.byHealth(['down', 'silent', 'good', 'self']), ['self', 'good', 'silent', 'down'])
+  it.hold = () => undefined
+  await it.peers.call('silent', REQUEST, { timeoutMs: 10 })
+  assert.not.ok(it.peers.isSilent('silent'), 'any answer will do')
+  held.resolve()
+  await Promise.all(asked)
+  await good()
+  it.nowMs += 150
+  await good()
+  assert.not.ok(it.peers.isSilent('silent'), 'it owes no answer')
+})
+
+test('what takes its time by nature says nothing of who is silent', async () => {
+  const it = world({ good: 1, busy: 1 })
+  const held = Promise.withResolvers<void>()
+  it.hold = peerId => (peerId === 'busy' ? held.promise : undefined)
+  const asked = it.peers.call('busy', { type: 'pull', ranges: [1], sources: ['x'] }, { timeoutMs: 10 })
+  it.nowMs += 1000
+  await it.peers.call('good', REQUEST, { timeoutMs: 10 })
+  assert.not.ok(it.peers.isSilent('busy'))
+  held.resolve()
+  await asked
 })
 
 test('this node asks itself without a network', async () => {

@@ -45,6 +45,8 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
   const peers = {
     self: 'a',
     isReachable: () => true,
+    isAnswering: () => true,
+    isSilent: () => false,
     call: async (member: string, request: Request) => {
       it.calls.push(`${member} ${request.type}`)
       return it.answer(member, request)
