@@ -82,9 +82,9 @@ export class Inspector {
     if (starting.length > 0) return starting.map(({ name }) => `${name} does not serve`)
     const views = new Set(machines.map(machine => ownersOf(machine).join()))
     if (views.size > 1) return [`${views.size} different views of who owns what`]
+    await this.#findOrphans()
     const unseen = machines.flatMap(machine => this.#unseenBy(machine))
     if (unseen.length > 0) return unseen
-    await this.#findOrphans()
     const busy = (await Promise.all(machines.map(machine => this.#busy(machine)))).flat()
     if (busy.length > 0) return busy
     const apart: string[] = []
@@ -107,12 +107,13 @@ export class Inspector {
     return lost
   }
 
-  /** Everybody sees everybody up. */
+  /** Everybody sees everybody up. One that leaves keeps what waits for an operator, and stays for as long. */
   #unseenBy({ name, core }: Machine): string[] {
+    const present = this.#orphans.size > 0 ? [...PRESENT, 'leaving'] : PRESENT
     return this.#cluster.present.flatMap(other => {
       const member = core?.membership.member(other.name)
       if (member === undefined) return [`${name} does not know ${other.name}`]
-      if (!PRESENT.includes(member.record.status)) return [`${name} takes ${other.name} for ${member.record.status}`]
+      if (!present.includes(member.record.status)) return [`${name} takes ${other.name} for ${member.record.status}`]
       if (other.name !== name && member.verdict !== 'up') return [`${name} takes ${other.name} for ${member.verdict}`]
       return []
     })
