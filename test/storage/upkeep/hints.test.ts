@@ -1,112 +1,25 @@
-/** Hints: when they are written, what they spare, and that no hint, however bad, changes what a start finds. */
+/** Hints: when they are written, and what they spare. */
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Durability } from '../../../src/config.ts'
-import type { FileIo } from '../../../src/ports.ts'
-import { silentLog, systemRandom } from '../../../src/runtime.ts'
-import { encodeHintHeader, type HintHeader } from '../../../src/storage/format/hint.ts'
-import { RangeStore } from '../../../src/storage/range-store.ts'
 import { FakeFiles } from '../../support/fake-files.ts'
 import {
   bytesOf,
   codeOfRejection,
-  DIR,
   FILE,
   filledStore,
   keyAt,
   keysOfRange,
-  ManualTime,
-  type OpenOptions,
   openStore,
-  Q,
   RANGE,
   settle,
   textOf,
   upkeep
 } from '../helpers.ts'
+import { copyOf, found, HINT, hinted, mustAgree, SECOND, SECOND_HINT, SMALL, watched } from './hinted.ts'
 
 const test = suite('hints')
-const HINT = `${DIR}/0003-0000000001.hint`
-const SECOND = `${DIR}/0003-0000000002.log`
-const SECOND_HINT = `${DIR}/0003-0000000002.hint`
-/** At close from 64 bytes on, in the background from 1024. */
-const SMALL = { hintBytes: 1024 }
-
-/** Its paths, without those that match. */
-function copyOf(files: FakeFiles, without = /^$/): FakeFiles {
-  const copy = new FakeFiles()
-  for (const path of files.paths()) if (!without.test(path)) copy.set(path, files.peek(path))
-  return copy
-}
-
-async function content(store: RangeStore): Promise<string[]> {
-  if (store.state(RANGE) === 'absent') return []
-  const entries: string[] = []
-  const positions: [number, number][] = []
-  store.forEach(RANGE, (hi, lo, tag) => {
-    entries.push(`${hi}:${lo} ${tag}`)
-    positions.push([hi, lo])
-  })
-  for (const [hi, lo] of positions)
-    for (const { key, value } of await store.lookup(RANGE, hi, lo)) entries.push(`${textOf(key)}=${textOf(value)}`)
-  return [...entries, JSON.stringify(store.stats(RANGE))]
-}
-
-/** What a start finds; `log` takes its warnings. */
-async function found(files: FileIo, warnings: string[] = []) {
-  const log = {
-    ...silentLog,
-    warn: (what: string, fields?: object) => warnings.push(`${what} ${JSON.stringify(fields)}`)
-  }
-  const time = new ManualTime()
-  const store = new RangeStore(
-    { clock: time, timers: time, random: systemRandom, files, log },
-    { dir: DIR, q: Q, durability: 'os', cacheBytes: 0 }
-  )
-  const report = await store.open()
-  return { store, report, content: await content(store) }
-}
-
-/** Says how a start with the hints goes; it must find what one without them finds. */
-async function mustAgree(files: FakeFiles): Promise<{ hintedBytes: number; warnings: string[] }> {
-  const warnings: string[] = []
-  const given = await found(copyOf(files), warnings)
-  const read = await found(copyOf(files, /hint/))
-  assert.is(read.report.hintedBytes, 0)
-  assert.equal(given.content, read.content)
-  assert.equal(given.report.damages, read.report.damages)
-  assert.is(given.report.tornBytes, read.report.tornBytes)
-  return { hintedBytes: given.report.hintedBytes, warnings }
-}
-
-/** The offsets that are read of a log, in place of what a disk would tell. */
-function watched(files: FakeFiles, reads: number[]): FileIo {
-  const open: FileIo['open'] = async (path, mode) => {
-    const handle = await files.open(path, mode)
-    if (!path.endsWith('.log')) return handle
-    const read: typeof handle.read = (into, position) => {
-      reads.push(position)
-      return handle.read(into, position)
-    }
-    return { ...handle, read }
-  }
-  return new Proxy(files, {
-    get: (target, name) => {
-      const member = name === 'open' ? open : target[name as keyof FakeFiles]
-      return typeof member === 'function' ? (member as () => unknown).bind(target) : member
-    }
-  })
-}
-
-/** A log of `count` keys with a hint for all of it, closed. */
-async function hinted(count: number, options: OpenOptions = {}) {
-  const files = new FakeFiles()
-  const { store, keys } = await filledStore(files, count, { ...SMALL, ...options })
-  await store.close()
-  assert.ok(files.paths().includes(HINT))
-  return { files, keys, hint: files.peek(HINT), bytes: files.peek(FILE) }
-}
 
 test('a close leaves a hint from a sixteenth of hintBytes on; a start with one reads nothing of the log but its header', async () => {
   const files = new FakeFiles()
@@ -284,143 +197,6 @@ test('no room for a hint: the one before stays, nothing else is left, puts go on
     assert.is(files.openHandles, 0)
     await mustAgree(files)
   }
-})
-
-test('any changed, missing or added byte: the log is read instead, and a warning says why (failures 23)', async () => {
-  const { files, hint } = await hinted(6)
-  const tries: [string, Uint8Array][] = [
-    ['empty', new Uint8Array(0)],
-    ['longer', Buffer.concat([hint, new Uint8Array(20)])],
-    ['noise', new Uint8Array(500).fill(0xa5)]
-  ]
-  for (let at = 0; at < hint.length; at++) {
-    const flipped = hint.slice()
-    flipped[at]! ^= 1 << (at % 8)
-    tries.push([`flip at ${at}`, flipped], [`cut at ${at}`, hint.slice(0, at)])
-  }
-  for (const [what, broken] of tries) {
-    files.set(HINT, broken)
-    const { hintedBytes, warnings } = await mustAgree(files)
-    assert.is(hintedBytes, 0, what)
-    assert.is(warnings.length, 1, what)
-    assert.match(warnings[0]!, HINT)
-  }
-})
-
-test('one that checks and is of something else, or cannot be read: the same', async () => {
-  const { files, hint } = await hinted(6)
-  const other = await hinted(6)
-  const header: HintHeader = {
-    range: RANGE,
-    q: Q,
-    generation: 1,
-    fileId: files.peek(FILE).slice(24, 32),
-    from: files.peek(FILE).length,
-    to: files.peek(FILE).length,
-    entries: 6,
-    settled: false,
-    entriesCrc: Buffer.from(hint).readUInt32LE(44),
-    olderCrc: 0
-  }
-  assert.is(Buffer.compare(encodeHintHeader(header), hint.subarray(0, 56)), 0)
-  const changed = (given: Partial<HintHeader>) =>
-    Buffer.concat([encodeHintHeader({ ...header, ...given }), hint.subarray(56)])
-  const { from } = header
-  const tries = [
-    other.hint,
-    ...[{ range: 4 }, { q: 16 }, { generation: 2 }, { entries: 5 }, { olderCrc: 1 }, { entriesCrc: 1 }].map(changed),
-    ...[
-      { to: from + 8 },
-      { from: from + 8, to: from + 8 },
-      { from: from - 8, to: from - 16 },
-      { to: from - 8, from: 48 }
-    ].map(changed)
-  ]
-  for (const [i, strange] of tries.entries()) {
-    files.set(HINT, strange)
-    const given = await found(copyOf(files))
-    assert.is(given.report.hintedBytes, 0, `hint ${i}`)
-    assert.equal(given.content, (await found(copyOf(files, /hint/))).content)
-  }
-  files.set(HINT, hint)
-  for (const [operation, code] of [
-    ['open', 'EACCES'],
-    ['read', 'EIO']
-  ] as const) {
-    const failing = copyOf(files)
-    failing.fail(operation, code, { path: /hint$/ })
-    const warnings: string[] = []
-    const { report } = await found(failing, warnings)
-    assert.equal([report.keys, report.hintedBytes, warnings.length], [6, 0, 1])
-  }
-  const few = copyOf(files)
-  few.fail('open', 'EMFILE', { path: /hint$/ })
-  assert.is((await found(few)).report.hintedBytes, from, 'it waits for a handle')
-})
-
-test('a log that is shorter than it was when it was hinted has lost synced records, which is reported', async () => {
-  const { files, keys, bytes } = await hinted(6)
-  const size = (bytes.length - 48) / 6
-  for (let length = 48; length < bytes.length; length += 8) {
-    const cut = copyOf(files)
-    cut.set(FILE, bytes.slice(0, length))
-    const end = length - ((length - 48) % size)
-    const { store, report } = await openStore(cut, SMALL)
-    assert.is(report.hintedBytes, 0)
-    assert.is(report.keys, (end - 48) / size)
-    assert.equal(
-      report.damages.map(damage => [damage.offset, damage.length]),
-      [[end, bytes.length - end]]
-    )
-    assert.match(report.damages[0]!.detail, 'synced, and is gone')
-    // Writing goes on, past where the hint says that the file ended; what it says is of no use any more.
-    for (const key of keys) await store.put(RANGE, key, bytesOf('a longer value, mended by a replica'), 9)
-    await store.close()
-    const again = await openStore(cut, SMALL)
-    assert.equal([again.report.keys, again.report.tornBytes], [6, 0], `cut at ${length}`)
-    for (const key of keys) {
-      const value = textOf(await again.store.get(RANGE, key).catch(error => bytesOf(String(error))))
-      assert.is(value, 'a longer value, mended by a replica', `cut at ${length}`)
-    }
-  }
-})
-
-test('leftovers go: hints that were not finished, and those without their log', async () => {
-  const { files } = await hinted(6)
-  files.set(`${HINT}.tmp`, bytesOf('half'))
-  files.set(`${DIR}/0004-0000000001.hint`, bytesOf('whose'))
-  files.set(SECOND_HINT, bytesOf('whose'))
-  const { store, report } = await openStore(files)
-  assert.equal(files.paths(), [HINT, FILE])
-  assert.ok(report.hintedBytes > 0)
-  await store.drop(RANGE)
-  assert.equal(files.paths(), [], 'a drop takes the hint along')
-  files.powerCut()
-  assert.equal(files.paths(), [])
-})
-
-test('none for a log with damage, with two keys at one position, or that is fenced', async () => {
-  const { files, bytes } = await hinted(6)
-  const damaged = copyOf(files, /hint/)
-  damaged.poke(FILE, 48 + 44, [0])
-  await (await openStore(damaged, SMALL)).store.close()
-  assert.equal(damaged.paths(), [FILE])
-
-  const colliding = copyOf(files, /hint/)
-  const { store, time } = await openStore(colliding, SMALL)
-  await store.put(RANGE, keyAt('another', 1), bytesOf('v'), 1)
-  await Promise.all(keysOfRange(30).map(key => store.put(RANGE, key, bytesOf('v'), 1)))
-  await upkeep(time)
-  await store.close()
-  assert.equal(colliding.paths(), [FILE])
-
-  const fenced = copyOf(files, /hint/)
-  const third = await openStore(fenced, SMALL)
-  fenced.fail('write', 'EIO')
-  await codeOfRejection(third.store.put(RANGE, keyAt('k', 1), bytesOf('v'), 1))
-  await third.store.close()
-  assert.equal(fenced.paths(), [FILE])
-  assert.is(fenced.peek(FILE).length, bytes.length)
 })
 
 test('a record that rots behind a hint, is found by a read and mended by a put, counts once after a restart', async () => {
