@@ -264,6 +264,8 @@ export class PreparedCopies {
     const prepared = this.#byRange.get(range)
     if (prepared === undefined) return false
     prepared.isSettled = false
+    // It may have been given up, and be wanted again, while the source did not answer.
+    if (this.#parts.copies.status(range) === 'none') return false
     return this.#parts.topology.params.n > 1 || !this.#vouched.has(range)
   }
 

@@ -22,6 +22,7 @@ import {
   put,
   valuesOf
 } from '../support/memory-replica.ts'
+import { until } from '../support/until.ts'
 
 const test = suite('prepared copies')
 const LEASE_MS = 1000
@@ -38,6 +39,8 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
     owner: 's0',
     n: 3,
     cut: new Set<string>(),
+    /** What calls and streams wait for before they go through. */
+    held: {} as { mirror?: Promise<void>; stream?: Promise<void> },
     sources,
     member,
     prepared: undefined as unknown as PreparedCopies
@@ -72,11 +75,13 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
     call: async (source: string, request: Request) => {
       if (it.cut.has(source)) throw lost()
       if (request.type !== 'mirror') throw new Error(request.type)
+      await it.held.mirror
       return sources.get(source)!.mirrors.mirror('m', request.ranges)
     }
   } as unknown as Peers
   const network = {
     open: async (source: string) => {
+      await it.held.stream
       const { left, right } = duplexPair()
       const { replica } = sources.get(source)!
       answerSync({ ...replica, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, right).catch(
@@ -114,6 +119,32 @@ test('a pulled copy is synced, holds all that its source held and hears every wr
   await put(replica, after, 'w')
   assert.equal(await valuesOf(member, after), ['w'])
   assert.ok(await pull())
+})
+
+test('a copy that was given up while a source did not answer, and is wanted again, is there only once it has come', async () => {
+  const it = await world()
+  const { replicas } = it.member
+  const [mirror, stream] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  it.held.mirror = mirror.promise
+  const first = it.pull()
+  await until('the copy is there', () => replicas.status(RANGE) === 'syncing')
+  // Nobody wants it for a lease, and the copy keeper gives it up.
+  it.nowMs += LEASE_MS
+  it.prepared.tick()
+  assert.not.ok(it.prepared.has(RANGE))
+  await replicas.drop(RANGE)
+  for (const key of keysIn(RANGE, 40)) await put(it.sources.get('s0')!.replica, key, 'v'.repeat(LEAST_FILE_BYTES / 20))
+  it.held.stream = stream.promise
+  const second = it.pull()
+  await until('it is wanted again', () => it.prepared.has(RANGE))
+  mirror.reject(lost())
+  await first
+  assert.is(replicas.status(RANGE), 'none', 'its files are on their way')
+  it.held = {}
+  stream.resolve()
+  await second
+  assert.ok(await it.pull())
+  assert.is((await valuesOf(it.member, keysIn(RANGE, 1)[0]!)).length, 1)
 })
 
 test('a large copy comes as files, and what is written meanwhile by the comparison', async () => {
