@@ -16,6 +16,11 @@ const FORGET_MS = 5000
 /** The quantile of latency that a hedge waits for, and how fast its estimate follows. */
 const HEDGE_QUANTILE = 0.95
 const QUANTILE_STEP = 0.2
+/**
+ * A peer is silent after so many times the delay of a hedge: for long enough that a process which waits for its turn on a busy
+ * machine is not; until then there are hedges.
+ */
+const SILENT_AFTER = 3
 /** A hedge waits no less: below it, what makes an answer late is as likely this node itself. */
 const MIN_HEDGE_MS = 10
 
@@ -56,7 +61,7 @@ export class Peers {
     this.#health = parts.health
     this.#local = init.local
     this.hedgeDelayMs = init.hedgeDelayMs
-    this.#silence = new Silence(parts.clock, { afterMs: init.hedgeDelayMs })
+    this.#silence = new Silence(parts.clock, { afterMs: SILENT_AFTER * init.hedgeDelayMs })
   }
 
   get self(): string {

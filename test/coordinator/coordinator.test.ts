@@ -117,7 +117,7 @@ test('a replica that is slow is not waited for', async () => {
   release()
 })
 
-test('a node that has fallen silent is waited for once, and not by every operation', async () => {
+test('nodes that have fallen silent are waited for at first, and not by every operation', async () => {
   await cluster.startMany(5)
   const { members } = around('k')
   const [first, ...rest] = members
@@ -127,16 +127,16 @@ test('a node that has fallen silent is waited for once, and not by every operati
     if (rest.some(({ peerId }) => peerId === to)) await stalled
   }
   const times: number[] = []
-  for (let i = 0; i < 8; i++) {
+  for (let i = 0; i < 12; i++) {
     const startMs = performance.now()
     const { sloppy } = await first!.core.store.put('k', `w${i}`)
     times.push(performance.now() - startMs)
     assert.ok(sloppy)
   }
   release()
-  // The first one waits for as long as a hedge (100 ms); the others know who does not answer.
+  // The first ones wait for as long as a hedge (100 ms), for 300 ms; the others know who does not answer.
   const waited = times.filter(ms => ms >= 90).length
-  assert.ok(waited <= 2, `${times.map(ms => ms.toFixed(0))}`)
+  assert.ok(waited <= 5, `${times.map(ms => ms.toFixed(0))}`)
 })
 
 test('W = 1 answers early and replicates behind', async () => {

@@ -79,7 +79,7 @@ test('a peer that answers nothing of what others answer at once is silent, comes
   const good = () => it.peers.call('good', read, { timeoutMs: 10 })
   await good()
   assert.not.ok(it.peers.isSilent('silent'), 'not yet')
-  it.nowMs += 150
+  it.nowMs += 350
   assert.not.ok(it.peers.isSilent('silent'), 'nobody has answered of late: it is as likely this node')
   await good()
   assert.ok(it.peers.isSilent('silent'))
@@ -93,7 +93,7 @@ test('a peer that answers nothing of what others answer at once is silent, comes
   held.resolve()
   await Promise.all(asked)
   await good()
-  it.nowMs += 150
+  it.nowMs += 350
   await good()
   assert.not.ok(it.peers.isSilent('silent'), 'it owes no answer')
 })
