@@ -15,6 +15,8 @@ import { UnsafeFlips } from './unsafe-flips.ts'
 
 /** A look that comes so late means that this process stood still: what it has not heard meanwhile proves nothing. */
 const PAUSE_MS = 5000
+/** An operator who was told to wait asks again before this: until then nothing else begins, or it might never be its turn. */
+const ASKED_AGAIN_MS = 1000
 /** Ranges in one plan: how long the event loop and the lists that change are busy with it. */
 const RANGES_AT_ONCE = 256
 
@@ -54,6 +56,8 @@ export class Reclaimer {
   #since = { dead: '', ms: 0 }
   readonly #unsafe: UnsafeFlips
   #running = false
+  /** When an operator was last told to wait. */
+  #heldUpMs = Number.NEGATIVE_INFINITY
   #reclaimed = 0
 
   constructor(parts: ReclaimerParts, init: ReclaimerInit) {
@@ -75,6 +79,7 @@ export class Reclaimer {
     const names = [...dead].sort().join()
     if (this.#since.dead !== names) this.#since = { dead: names, ms: clock.monotonicMs() }
     if (this.#running || dead.size === 0 || !majority.isHeard || !this.#isDue(dead)) return
+    if (clock.monotonicMs() - this.#heldUpMs < ASKED_AGAIN_MS) return
     const flips = this.#plan(dead)
     if (flips.length === 0) return
     this.#running = true
@@ -94,11 +99,13 @@ export class Reclaimer {
    * accepted that (`losses.ts`). Whoever is told does it: the others hold these ranges back.
    */
   async takeLost(ranges: ReadonlySet<number>): Promise<Moved['outcome']> {
-    const { majority } = this.#parts
+    const { majority, clock } = this.#parts
+    if (this.#running) this.#heldUpMs = clock.monotonicMs()
     const dead = this.#deadOnes
     const flips = this.#plan(dead).filter(({ range }) => ranges.has(range))
     if (this.#running || flips.length === 0 || !majority.isHeard) return 'held'
     this.#running = true
+    this.#heldUpMs = Number.NEGATIVE_INFINITY
     try {
       return await this.#take(flips, dead, range => ranges.has(range))
     } finally {

@@ -31,7 +31,7 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
     isHeard: true,
     moves: [] as Move[],
     outcome: 'moved',
-    during: () => {}
+    during: (): void | Promise<void> => {}
   }
   const majority = {
     get isHeard() {
@@ -41,7 +41,7 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
   const movement = {
     async run(move: Move) {
       it.moves.push(move)
-      it.during()
+      await it.during()
       const claims = it.outcome === 'moved' ? await move.sign(move.asked, () => true) : []
       return { outcome: it.outcome, claims }
     }
@@ -201,6 +201,27 @@ test('lost ranges are taken by whoever is told to, those alone, and from nobody 
   assert.match(it.owners(), /^AB[AB]ABCAB$/)
   const { bereft } = it.moves.at(-1)!
   assert.equal([bereft!.isLost(2), bereft!.isLost(5)], [true, false])
+})
+
+test('an operator who has to wait for a takeover is next, before the ranges that nobody waits for', async () => {
+  const it = await world('ABCABCAB', { self: 'B' })
+  const first = Promise.withResolvers<void>()
+  it.verdicts.C = 'down'
+  it.outcome = 'held'
+  it.during = () => first.promise
+  await it.live(AFTER_MS + 3 * AFTER_MS)
+  const { length } = it.moves
+  assert.ok(length > 0, 'one is under way')
+  assert.is(await it.reclaimer.takeLost(new Set([2])), 'held')
+  it.during = () => {}
+  first.resolve()
+  await it.standStill(1)
+  await it.live(0)
+  assert.is(it.moves.length, length, 'nothing else begins')
+  it.outcome = 'moved'
+  assert.is(await it.reclaimer.takeLost(new Set([2])), 'moved')
+  await it.live(TICK_MS)
+  assert.ok(it.moves.length > length + 1, 'then it goes on')
 })
 
 test.run()
