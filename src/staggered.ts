@@ -11,7 +11,7 @@ export interface StaggerOptions<T> {
   /** It is slow; true: the next one may be asked as well. */
   onSlow: (candidate: T) => boolean
   /** Milliseconds after which the next one is asked in any case. Default: never. */
-  patienceMs?: (candidate: T) => number
+  patienceMs?: number
   /** Nobody else would do better: this error ends it all. */
   isFinal: (error: unknown) => boolean
   /** False: after this failure nobody else is asked who has not been. */
@@ -41,7 +41,7 @@ export function staggered<T, R>(
       timer = timers.after(slowMs, () => {
         if (asked >= candidates.length) return
         if (onSlow(candidate)) next()
-        else if (patienceMs !== undefined) timer = timers.after(patienceMs(candidate) - slowMs, next)
+        else if (patienceMs !== undefined) timer = timers.after(patienceMs - slowMs, next)
       })
       ask(candidate).then(
         result => settle(() => resolve(result)),

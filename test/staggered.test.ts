@@ -27,7 +27,7 @@ async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patienc
       {
         timers,
         delayMs: () => 100,
-        patienceMs: patienceMs === undefined ? undefined : () => patienceMs,
+        patienceMs,
         onSlow: name => {
           slow.push(name)
           return left-- > 0

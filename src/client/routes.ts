@@ -67,7 +67,7 @@ export class Routes {
     const candidates = new Set([...list, ...connected, ...this.#members.keys()])
     const seemsDown = (peerId: string) =>
       this.#members.get(peerId)?.alive === false &&
-      (this.#answeredMs.get(peerId) ?? -ANSWERED_MS) <= nowMs - ANSWERED_MS
+      nowMs - (this.#answeredMs.get(peerId) ?? Number.NEGATIVE_INFINITY) >= ANSWERED_MS
     const rank = (peerId: string) => {
       const avoided = (this.#avoidUntilMs.get(peerId) ?? 0) > nowMs || seemsDown(peerId)
       const place = list.includes(peerId) ? 0 : connected.includes(peerId) ? 1e6 : 2e6

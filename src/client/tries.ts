@@ -52,7 +52,7 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
       return await staggered(peers, ask, {
         timers,
         delayMs: lateAfter,
-        patienceMs: () => PATIENCE_MS,
+        patienceMs: PATIENCE_MS,
         onSlow: peerId => {
           parts.onTry?.(peerId, { lateMs: lateAfter(peerId) })
           return hedges.spend()

@@ -247,7 +247,12 @@ export class PreparedCopies {
       return [...answer.started, ...unproven].filter(range => this.#byRange.has(range))
     } finally {
       // Without an answer, too: it may have said "started", and the next one would say "continued".
-      for (const range of broken) this.#byRange.get(range)?.level.delete(source)
+      for (const range of broken) {
+        const prepared = this.#byRange.get(range)
+        if (prepared === undefined) continue
+        prepared.level.delete(source)
+        prepared.isSettled = false
+      }
       await copies.set(
         broken.filter(range => this.#isToDoubt(range)),
         'syncing'
@@ -261,11 +266,8 @@ export class PreparedCopies {
    * before it hears of the grant.
    */
   #isToDoubt(range: number): boolean {
-    const prepared = this.#byRange.get(range)
-    if (prepared === undefined) return false
-    prepared.isSettled = false
     // It may have been given up, and be wanted again, while the source did not answer.
-    if (this.#parts.copies.status(range) === 'none') return false
+    if (!this.#byRange.has(range) || this.#parts.copies.status(range) === 'none') return false
     return this.#parts.topology.params.n > 1 || !this.#vouched.has(range)
   }
 

@@ -69,7 +69,7 @@ export class FrameReader {
       this.#rest.push(chunk)
       this.#restBytes += chunk.length
       if (this.#restBytes < this.#need) return []
-      data = this.#rest.length === 1 ? chunk : joined(this.#rest)
+      data = joined(this.#rest)
       this.#rest = []
     }
     const messages: Uint8Array[] = []

@@ -106,6 +106,16 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
   return Object.assign(it, { pull, restart, transfers })
 }
 
+/** A source restarts, forgets its mirrors, and acknowledges a write alone; it cannot be reached then. */
+async function missWrite(it: Awaited<ReturnType<typeof world>>): Promise<string> {
+  const { replica } = it.sources.get('s0')!
+  it.restart('s0', replica)
+  it.cut.add('s0')
+  const [key] = keysIn(RANGE, 1)
+  await put(replica, key, 'missed')
+  return key
+}
+
 const lost = () => new CoterieError('unreachable', 'cut')
 
 test('a pulled copy is synced, holds all that its source held and hears every write before its ack', async () => {
@@ -196,13 +206,8 @@ test('of several sources one sends the copy, and the others what it lacks', asyn
 
 test('a gap in a mirror undoes the copy until it is compared again', async () => {
   const it = await world()
-  const { replica } = it.sources.get('s0')!
   assert.ok(await it.pull())
-  // The source restarts, forgets its mirrors, and acknowledges a write alone.
-  it.restart('s0', replica)
-  it.cut.add('s0')
-  const [key] = keysIn(RANGE, 1)
-  await put(replica, key, 'missed')
+  const key = await missWrite(it)
   assert.is(await it.pull(), false, 'a source that cannot be asked may have had a gap')
   it.cut.clear()
   assert.ok(await it.pull())
@@ -267,12 +272,8 @@ test('a granted copy is synced, whatever became of its mirrors after it was vouc
 test('where the new owner is the whole list, what was vouched for stays synced on disk, and is compared again before it is once more', async () => {
   const it = await world()
   it.n = 1
-  const { replica } = it.sources.get('s0')!
   assert.ok(await it.pull())
-  it.restart('s0', replica)
-  it.cut.add('s0')
-  const [key] = keysIn(RANGE, 1)
-  await put(replica, key, 'missed')
+  const key = await missWrite(it)
   assert.is(await it.pull(), false, 'level with nobody')
   assert.is(it.member.replicas.status(RANGE), 'synced', 'it may be granted, and killed before it hears of it')
   it.cut.clear()

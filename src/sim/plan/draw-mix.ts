@@ -25,7 +25,7 @@ const MACHINE: readonly FaultKind[] = ['crash', 'power-cut', 'restart', 'pause',
 /** How often, in churn, somebody leaves or falls silent for longer than the others wait for it. */
 const CHURN_MS = [1500, 8000] as const
 const ABSENCES: readonly FaultKind[] = ['crash', 'crash', 'pause', 'partition', 'swizzle', 'power-cut']
-const CHURN: SceneWish = { size: [4, 11], joins: [1, 4], reclaims: true, leastMs: 25_000 }
+const CHURN: SceneWish = { size: [4, 11], joins: [1, 4], reclaims: true, leastMs: 25_000, mayStartEarly: true }
 
 export function drawMix(seed: string, options: { nodes?: number } = {}): Plan {
   const random = new SimRandom(`plan/${seed}`).fork('mix')
@@ -46,7 +46,7 @@ export function drawMix(seed: string, options: { nodes?: number } = {}): Plan {
  */
 export function drawChurn(seed: string, options: { nodes?: number } = {}): Plan {
   const random = new SimRandom(`plan/${seed}`).fork('churn/mix')
-  const scene = drawScene(seed, 'churn', { ...CHURN, ...(options.nodes !== undefined && options), mayStartEarly: true })
+  const scene = drawScene(seed, 'churn', { ...CHURN, nodes: options.nodes })
   const operations = drawWorkload(scene)
   const draw = new FaultDraw(scene, operations, { lawless: random.chance(LAWLESS_CHANCE) })
   if (random.chance(0.8)) mixFaults(random, scene, draw)

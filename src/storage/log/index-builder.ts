@@ -58,9 +58,10 @@ export class IndexBuilder implements ScanVisitor {
 
   /**
    * Each record names the one that it replaces, so no keys need comparing, except where that one is missing (damaged,
-   * or gone with an older file) and another stands at its position: then nothing happens, and this is false.
+   * or gone with an older file) and another stands at its position: then it is counted only, and this is false.
    */
   take(head: RecordHead): boolean {
+    this.records++
     if (head.type === RECORD_TYPES.put || head.type === RECORD_TYPES.remove) {
       const same = this.index.lookup(head.hi, head.lo, this.#found)
       const isReplaced = same === 1 && this.#isReplaced(head, this.#found)
@@ -72,7 +73,6 @@ export class IndexBuilder implements ScanVisitor {
       const detail = `a record of unknown type ${head.type}`
       this.strange.push({ offset: head.offset, length, detail, slot: this.#source.slot })
     }
-    this.records++
     return true
   }
 
@@ -110,7 +110,6 @@ export class IndexBuilder implements ScanVisitor {
   }
 
   async #takeByKey(head: RecordHead, key: Uint8Array): Promise<void> {
-    this.records++
     const bytes = new Uint8Array(MAX_HEAD_BYTES)
     for (const entry of this.index.find(head.hi, head.lo)) {
       const source = this.#sources.find(({ slot }) => slot === entry.file)!

@@ -90,8 +90,9 @@ export class RangeReceiver {
   }
 
   /**
-   * The next bytes of a file, in one piece or several; a file that was not begun begins. Calls for one receiver must not overlap. Throws `damaged`
-   * (send again from `endOf`), `disk-full`, `overloaded` (both worth a retry from `endOf`), `internal`, `closed`.
+   * The next bytes of a file, in one piece or several; a file that was not begun begins. Calls for one receiver must not
+   * overlap. Throws `damaged` (send again from `endOf`), `disk-full`, `overloaded` (both worth a retry from `endOf`),
+   * `internal`, `closed`.
    */
   async append(fileId: string, offset: number, bytes: Uint8Array | readonly Uint8Array[]): Promise<void> {
     this.#mustBeOpen()
