@@ -1,7 +1,7 @@
 /** Both directions of a session of `/coterie/sync/1`, whatever it is about. */
 import { pipe } from 'it-pipe'
 import { CoterieError } from '../errors.ts'
-import type { Duplex, Network, Timer, Timers } from '../ports.ts'
+import type { Duplex, Network, Outgoing, Timer, Timers } from '../ports.ts'
 import type { Outbox } from './outbox.ts'
 import { decodeSync, encodeSync, type SyncMessage } from './sync-codec.ts'
 
@@ -56,13 +56,21 @@ export class Watch {
   }
 }
 
-/** Both directions of a session at once, each with its own back-pressure. */
+/**
+ * Both directions of a session at once, each with its own back-pressure; over when both have ended. Where the other side has
+ * said all it will, what the outbox still holds is sent: whoever answers a question may have much to say after it.
+ */
 export async function converse(
   stream: Duplex,
   outbox: Outbox<SyncMessage>,
   watch: Watch,
   take: (message: SyncMessage) => Promise<void> | void
 ): Promise<void> {
+  let sending: Promise<unknown> | undefined
+  const sink = (frames: AsyncIterable<Outgoing>) => {
+    sending = Promise.resolve(stream.sink(frames))
+    return sending
+  }
   try {
     await pipe(
       outbox,
@@ -72,7 +80,7 @@ export async function converse(
           watch.progress()
         }
       },
-      stream,
+      { source: stream.source, sink },
       async function* (frames: AsyncIterable<Uint8Array>) {
         for await (const frame of frames) yield decodeSync(frame)
       },
@@ -84,6 +92,8 @@ export async function converse(
         }
       }
     )
+    outbox.end()
+    await sending
   } catch (error) {
     stream.abort(error instanceof Error ? error : new Error(String(error)))
     throw error

@@ -40,9 +40,8 @@ async function world({ keys = KEYS } = {}) {
   const open = async () => {
     it.sessions++
     const pipe = duplexPair()
-    answerSync({ ...source, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, pipe.right).catch(
-      () => undefined
-    )
+    const parts = { ...source, timers: systemTimers, prepare: async () => {}, mayProve: () => true }
+    pipe.serve(stream => answerSync(parts, stream)).catch(() => undefined)
     return { ...pipe.left, source: watched(pipe) }
   }
   async function* watched({ left, abort }: MemoryPipe) {

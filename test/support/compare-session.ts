@@ -23,7 +23,8 @@ export async function session(
   let answered: Promise<void> = Promise.resolve()
   const open = async (): Promise<Duplex> => {
     const made = duplexPair()
-    answered = answerSync({ ...to, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, made.right)
+    const parts = { ...to, timers: systemTimers, prepare: async () => {}, mayProve: () => true }
+    answered = made.serve(stream => answerSync(parts, stream))
     answered.catch(() => undefined)
     pipe?.(made)
     return made.left

@@ -1,6 +1,6 @@
 /** Two `Duplex` ends joined in memory: whole messages, a bound on what is under way, half-close and abort. */
 import { joined } from '../../src/bytes.ts'
-import { CoterieError } from '../../src/errors.ts'
+import { asCoterieError, CoterieError } from '../../src/errors.ts'
 import type { Duplex } from '../../src/ports.ts'
 
 /** As on the real wire (design §4). */
@@ -12,6 +12,8 @@ export interface MemoryPipe {
   left: Duplex
   right: Duplex
   abort(reason: Error): void
+  /** What a network does with the answering side: a handler that has returned has said all it will, and its half is closed. */
+  serve(handler: (stream: Duplex) => Promise<void>): Promise<void>
   /** Resolves when both halves are closed or the pipe was aborted. */
   closed: Promise<void>
 }
@@ -47,6 +49,7 @@ class Lane {
     if (message.length > MAX_MESSAGE_BYTES) throw new CoterieError('too-large', `a message of ${message.length} bytes`)
     while (!this.#error && this.#queue.length + this.#flying >= WINDOW) await this.#wake.promise
     if (this.#error) throw this.#error
+    if (this.#ended) throw new CoterieError('unreachable', 'this half of the stream is closed')
     this.#flying++
     const copy = message.slice()
     this.#deliver(() => {
@@ -104,6 +107,16 @@ export function duplexPair(deliver: (fn: () => void) => void = setImmediate): Me
     },
     abort
   })
+  const [left, right] = [side(there, back), side(back, there)]
+  const serve = async (handler: (stream: Duplex) => Promise<void>) => {
+    try {
+      await handler(right)
+      await back.end()
+    } catch (error) {
+      abort(asCoterieError(error))
+      throw error
+    }
+  }
   const closed = Promise.all([there.finished.promise, back.finished.promise]).then(() => undefined)
-  return { left: side(there, back), right: side(back, there), abort, closed }
+  return { left, right, abort, serve, closed }
 }

@@ -198,7 +198,11 @@ class MemoryPeer implements MemoryNetwork {
       this.#hub.track(this.peerId, peerId, pipe)
       const from: Caller = { peerId: this.peerId, role: this.role }
       this.#hub.deliver(() => {
-        handler(pipe.right, from).catch(error => pipe.right.abort(asCoterieError(error)))
+        pipe
+          .serve(stream => handler(stream, from))
+          .catch(() => {
+            // The other side has been told.
+          })
       })
       return pipe.left
     })()
