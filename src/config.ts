@@ -106,7 +106,7 @@ export const DEFAULT_SETTINGS: NodeSettings = {
   cacheBytes: 32 * 1024 * 1024,
   compactBytes: 1024 * 1024,
   hintBytes: 1024 * 1024,
-  fileTransferBytes: 64 * 1024,
+  fileTransferBytes: 1024 * 1024,
   standInBytes: 1024 * 1024 * 1024,
   reclaimAfterMs: 10 * 60_000,
   balanceAfterMs: 60_000

@@ -10,8 +10,8 @@ export interface StaggerOptions<T> {
   delayMs: (candidate: T) => number
   /** It is slow; true: the next one may be asked as well. */
   onSlow: (candidate: T) => boolean
-  /** Milliseconds after which the next one is asked in any case. Default: never. */
-  patienceMs?: number
+  /** How long it is waited for whether that was true or not; again, until the next one may be asked. Default: for ever. */
+  patience?: { ms: number; mayEnd: () => boolean }
   /** Nobody else would do better: this error ends it all. */
   isFinal: (error: unknown) => boolean
   /** False: after this failure nobody else is asked who has not been. */
@@ -22,7 +22,7 @@ export interface StaggerOptions<T> {
 export function staggered<T, R>(
   candidates: readonly T[],
   ask: (candidate: T) => Promise<R>,
-  { timers, delayMs, onSlow, isFinal, patienceMs, mayGoOn = () => true }: StaggerOptions<T>
+  { timers, delayMs, onSlow, isFinal, patience, mayGoOn = () => true }: StaggerOptions<T>
 ): Promise<R> {
   return new Promise((resolve, reject) => {
     let asked = 0
@@ -33,6 +33,10 @@ export function staggered<T, R>(
       asked = candidates.length
       end()
     }
+    const waitOn = (forMs: number) => {
+      if (patience === undefined) return
+      timer = timers.after(forMs, () => (patience.mayEnd() ? next() : waitOn(patience.ms)))
+    }
     const next = () => {
       timer.cancel()
       if (asked >= candidates.length) return
@@ -41,7 +45,7 @@ export function staggered<T, R>(
       timer = timers.after(slowMs, () => {
         if (asked >= candidates.length) return
         if (onSlow(candidate)) next()
-        else if (patienceMs !== undefined) timer = timers.after(patienceMs - slowMs, next)
+        else waitOn((patience?.ms ?? 0) - slowMs)
       })
       ask(candidate).then(
         result => settle(() => resolve(result)),

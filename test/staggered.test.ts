@@ -9,7 +9,7 @@ const test = suite('staggered')
 /** What each candidate does, and after how many milliseconds. */
 type Play = Record<string, { afterMs: number; fails?: 'softly' | 'finally' }>
 
-async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patienceMs?: number) {
+async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patienceMs?: number, ends: boolean[] = []) {
   const { world, clock, timers } = virtualTime()
   const asked: string[] = []
   const slow: string[] = []
@@ -27,7 +27,7 @@ async function play(candidates: Play, hedges = Number.POSITIVE_INFINITY, patienc
       {
         timers,
         delayMs: () => 100,
-        patienceMs,
+        patience: patienceMs === undefined ? undefined : { ms: patienceMs, mayEnd: () => ends.shift() ?? true },
         onSlow: name => {
           slow.push(name)
           return left-- > 0
@@ -65,6 +65,11 @@ test('without a hedge to spend it waits its patience out, if that has an end', a
   assert.equal([outcome, asked], ['b@401', ['a@0', 'b@400']])
 })
 
+test('where patience may not end it is waited for once more', async () => {
+  const { outcome, asked } = await play({ a: { afterMs: 5000 }, b: { afterMs: 1 } }, 0, 400, [false, false, true])
+  assert.equal([outcome, asked], ['b@1201', ['a@0', 'b@1200']])
+})
+
 test('without a hedge to spend it waits', async () => {
   const { outcome, asked } = await play({ a: { afterMs: 500, fails: 'softly' }, b: { afterMs: 1 } }, 0)
   assert.equal([outcome, asked], ['b@501', ['a@0', 'b@500']])
@@ -89,6 +94,19 @@ test('one hedge for ten requests, and some more at once', () => {
   }
   assert.ok(spent >= 99 && spent <= 100, `${spent}`)
   assert.is(budget.stats().spent, burst + spent)
+})
+
+test('once they have waited long, one more for two requests, and some more at once', () => {
+  const budget = new HedgeBudget()
+  let burst = 0
+  while (budget.spendLong()) burst++
+  assert.is(burst, 100)
+  let spent = 0
+  for (let i = 0; i < 1000; i++) {
+    budget.earn()
+    while (budget.spendLong()) spent++
+  }
+  assert.ok(spent >= 499 && spent <= 500, `${spent}`)
 })
 
 test.run()

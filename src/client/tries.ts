@@ -14,7 +14,7 @@ import { staggered } from '../staggered.ts'
 const LATE_MS = 150
 /** Where one is late already, the next one is given less before the one after it is asked as well. */
 const NEXT_LATE_MS = 50
-/** Then another node is asked whether hedges reach or not: the one asked may be cut off from the others. */
+/** Then another node is asked though hedges do not reach: the one asked may be cut off from the others. */
 const PATIENCE_MS = 900
 /** When all have failed, all are asked again after these pauses: a range on its way, or a node just gone, is known by then. */
 const PAUSES_MS = [100, 300]
@@ -52,7 +52,7 @@ export async function askInTurn(parts: TriesParts, options: RequestOptions): Pro
       return await staggered(peers, ask, {
         timers,
         delayMs: lateAfter,
-        patienceMs: PATIENCE_MS,
+        patience: { ms: PATIENCE_MS, mayEnd: () => hedges.spendLong() },
         onSlow: peerId => {
           parts.onTry?.(peerId, { lateMs: lateAfter(peerId) })
           return hedges.spend()

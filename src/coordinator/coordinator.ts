@@ -264,7 +264,7 @@ export class Coordinator {
           peers.slow(peer)
           return peers.isSilent(peer) || this.#hedges.spend()
         },
-        patienceMs: PATIENCE * this.#settings.hedgeDelayMs,
+        patience: { ms: PATIENCE * this.#settings.hedgeDelayMs, mayEnd: () => this.#hedges.spendLong() },
         isFinal: error => error instanceof StaleView || !isCoterieError(error, ...RETRY_CODES)
       })
     } catch (error) {

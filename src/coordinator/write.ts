@@ -13,8 +13,8 @@ import { WriteQuorum } from './quorum.ts'
 import { mergeReplica, mergeStandIn, type ReplicaParts, StaleView } from './replica-calls.ts'
 
 /**
- * Hedges are bounded, and an operation must not fail for that: after so many times the delay of a hedge, who is late is
- * passed over in any case.
+ * Hedges are few, and an operation must not fail for that: after so many times the delay of a hedge, who is late is passed
+ * over from a larger budget.
  */
 export const PATIENCE = 4
 
@@ -101,12 +101,16 @@ class Replication {
         // Those that stand in may be cut off as well.
         for (const peer of this.#open) this.#standIns.delete(peer)
         this.#fill()
-        if (this.#deadline.remainingMs > 0) timer = timers.after(standInDelayMs * PATIENCE, passOver)
+        waitLong(standInDelayMs * PATIENCE)
+      }
+      const waitLong = (forMs: number) => {
+        if (this.#deadline.remainingMs <= 0) return
+        timer = timers.after(forMs, () => (hedges.spendLong() ? passOver() : waitLong(standInDelayMs * PATIENCE)))
       }
       let timer = timers.after(standInDelayMs, () => {
         // Else one that is overloaded would make more work for all the others.
         if (this.#isWaitingForSilent() || hedges.spend()) passOver()
-        else timer = timers.after(standInDelayMs * (PATIENCE - 1), passOver)
+        else waitLong(standInDelayMs * (PATIENCE - 1))
       })
       this.#judge = () => {
         const { verdict, acks, isSloppy } = this.#quorum

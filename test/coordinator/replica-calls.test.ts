@@ -27,7 +27,7 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
     calls: [] as string[],
     /** Who may stand in. */
     fallbacks: [] as string[],
-    answer: (_member: string, _request: Request): Answer => ({ type: 'merged', synced: true })
+    answer: (_member: string, _request: Request): Answer | Promise<Answer> => ({ type: 'merged', synced: true })
   }
   const topology = {
     view: {
@@ -91,21 +91,40 @@ test('an answer of another kind is a protocol error', async () => {
   assert.ok(isCoterieError(await failure(readReplica(parts, 'b', 1, KEY, OPTIONS)), 'protocol'))
 })
 
-async function write(parts: ReturnType<typeof world>, needed: number, { asStandIn = false } = {}) {
+async function write(
+  parts: ReturnType<typeof world>,
+  needed: number,
+  { asStandIn = false, standInDelayMs = 100, hedges = new HedgeBudget(), timeoutMs = OPTIONS.timeoutMs } = {}
+) {
   const { replicas } = await openReplica()
   const background = new Background({ log: silentLog, timers: systemTimers })
   const target = { range: replicas.rangeOf(KEY), key: KEY, needed: () => needed, asStandIn }
-  const deadline = new Deadline(systemClock, OPTIONS)
+  const deadline = new Deadline(systemClock, { ...OPTIONS, timeoutMs })
   const writing = {
     ...parts,
     timers: systemTimers,
     background,
     fallbacks: () => parts.fallbacks,
-    standInDelayMs: 100,
-    hedges: new HedgeBudget()
+    standInDelayMs,
+    hedges
   }
   return writeKey(writing, replicas, target, intent('v'), deadline)
 }
+
+test('writes whose replicas are all late bring a bounded number of others in', async () => {
+  const parts = world()
+  parts.fallbacks = Array.from({ length: 10 }, (_, i) => `f${i}`)
+  parts.answer = () => new Promise(resolve => setTimeout(() => resolve({ type: 'merged', synced: true }), 400))
+  const hedges = new HedgeBudget()
+  const WRITES = 200
+  const late = { standInDelayMs: 5, hedges, timeoutMs: 300 }
+  await Promise.all(Array.from({ length: WRITES }, () => failure(write(parts, 2, late))))
+  const standIns = parts.calls.filter(call => call.startsWith('f')).length
+  const { spent } = hedges.stats()
+  assert.ok(spent <= 100 + 100 + 0.6 * WRITES, `${spent} passed over`)
+  // Two replicas are late each time.
+  assert.ok(standIns > 0 && standIns <= 2 * spent, `${standIns} stand-ins`)
+})
 
 test('a write goes on to the members of the new list when the ring moves under it', async () => {
   const parts = world({ after: ['a', 'd', 'e'] })
