@@ -8,9 +8,14 @@ const SHARE = 0.1
 const LONG_SHARE = 0.5
 const BURST = 100
 
+interface Purse {
+  readonly share: number
+  tokens: number
+}
+
 export class HedgeBudget {
-  #tokens = BURST
-  #longTokens = BURST
+  readonly #late: Purse = { share: SHARE, tokens: BURST }
+  readonly #long: Purse = { share: LONG_SHARE, tokens: BURST }
   readonly #counts = { spent: 0, refused: 0 }
 
   stats(): Readonly<{ spent: number; refused: number }> {
@@ -19,22 +24,22 @@ export class HedgeBudget {
 
   /** A request that was asked for. */
   earn(): void {
-    this.#tokens = Math.min(BURST, this.#tokens + SHARE)
-    this.#longTokens = Math.min(BURST, this.#longTokens + LONG_SHARE)
+    for (const purse of [this.#late, this.#long]) purse.tokens = Math.min(BURST, purse.tokens + purse.share)
   }
 
   /** For a request that is late. False: no more for now. */
   spend(): boolean {
-    const may = this.#tokens >= 1
-    if (may) this.#tokens--
-    this.#counts[may ? 'spent' : 'refused']++
-    return may
+    return this.#spend(this.#late)
   }
 
   /** For one that has waited long. False: no more for now. */
   spendLong(): boolean {
-    const may = this.#longTokens >= 1
-    if (may) this.#longTokens--
+    return this.#spend(this.#long)
+  }
+
+  #spend(purse: Purse): boolean {
+    const may = purse.tokens >= 1
+    if (may) purse.tokens--
     this.#counts[may ? 'spent' : 'refused']++
     return may
   }

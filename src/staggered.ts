@@ -4,14 +4,20 @@
  */
 import type { Timers } from './ports.ts'
 
+/** After so many milliseconds the next one is asked after all, if that may be; and so on. */
+export interface Patience {
+  ms: number
+  mayEnd: () => boolean
+}
+
 export interface StaggerOptions<T> {
   timers: Timers
   /** Milliseconds after which the candidate that was asked last counts as slow. */
   delayMs: (candidate: T) => number
   /** It is slow; true: the next one may be asked as well. */
   onSlow: (candidate: T) => boolean
-  /** How long it is waited for whether that was true or not; again, until the next one may be asked. Default: for ever. */
-  patience?: { ms: number; mayEnd: () => boolean }
+  /** Where it may not. Default: it is waited for for ever. */
+  patience?: Patience
   /** Nobody else would do better: this error ends it all. */
   isFinal: (error: unknown) => boolean
   /** False: after this failure nobody else is asked who has not been. */
@@ -33,9 +39,8 @@ export function staggered<T, R>(
       asked = candidates.length
       end()
     }
-    const waitOn = (forMs: number) => {
-      if (patience === undefined) return
-      timer = timers.after(forMs, () => (patience.mayEnd() ? next() : waitOn(patience.ms)))
+    const waitLong = ({ ms, mayEnd }: Patience, forMs = ms) => {
+      timer = timers.after(forMs, () => (mayEnd() ? next() : waitLong({ ms, mayEnd })))
     }
     const next = () => {
       timer.cancel()
@@ -45,7 +50,7 @@ export function staggered<T, R>(
       timer = timers.after(slowMs, () => {
         if (asked >= candidates.length) return
         if (onSlow(candidate)) next()
-        else waitOn((patience?.ms ?? 0) - slowMs)
+        else if (patience !== undefined) waitLong(patience, patience.ms - slowMs)
       })
       ask(candidate).then(
         result => settle(() => resolve(result)),

@@ -1,6 +1,5 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { HedgeBudget } from '../src/hedge-budget.ts'
 import { staggered } from '../src/staggered.ts'
 import { virtualTime } from './support/virtual-time.ts'
 
@@ -80,33 +79,6 @@ test('what is final ends it at once; what is not, when all have failed', async (
   assert.equal([final.outcome, final.asked], ['a finally@5', ['a@0']])
   const all = await play({ a: { afterMs: 500, fails: 'softly' }, b: { afterMs: 1, fails: 'softly' } })
   assert.is(all.outcome, 'a softly@500')
-})
-
-test('one hedge for ten requests, and some more at once', () => {
-  const budget = new HedgeBudget()
-  let burst = 0
-  while (budget.spend()) burst++
-  assert.is(burst, 100)
-  let spent = 0
-  for (let i = 0; i < 1000; i++) {
-    budget.earn()
-    if (budget.spend()) spent++
-  }
-  assert.ok(spent >= 99 && spent <= 100, `${spent}`)
-  assert.is(budget.stats().spent, burst + spent)
-})
-
-test('once they have waited long, one more for two requests, and some more at once', () => {
-  const budget = new HedgeBudget()
-  let burst = 0
-  while (budget.spendLong()) burst++
-  assert.is(burst, 100)
-  let spent = 0
-  for (let i = 0; i < 1000; i++) {
-    budget.earn()
-    while (budget.spendLong()) spent++
-  }
-  assert.ok(spent >= 499 && spent <= 500, `${spent}`)
 })
 
 test.run()

@@ -131,9 +131,10 @@ class QuorumRead {
           const late = this.#order.slice(0, this.#asked).filter(member => !this.#heard.has(member))
           for (const member of late) peers.slow(member)
           const isSilent = late.some(member => peers.isSilent(member))
-          const isLong = () => clock.monotonicMs() - sinceMs >= patienceMs && hedges.spendLong()
+          const isLong = clock.monotonicMs() - sinceMs >= patienceMs
           if (this.#asked === this.#order.length) this.#withStandIns()
-          if (this.#asked < this.#order.length && (isSilent || hedges.spend() || isLong())) ask(1)
+          const mayAsk = () => isSilent || hedges.spend() || (isLong && hedges.spendLong())
+          if (this.#asked < this.#order.length && mayAsk()) ask(1)
           hedge = arm()
         })
       hedges.earn()

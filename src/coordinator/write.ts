@@ -101,11 +101,11 @@ class Replication {
         // Those that stand in may be cut off as well.
         for (const peer of this.#open) this.#standIns.delete(peer)
         this.#fill()
-        waitLong(standInDelayMs * PATIENCE)
+        waitLong()
       }
-      const waitLong = (forMs: number) => {
+      const waitLong = (forMs = standInDelayMs * PATIENCE) => {
         if (this.#deadline.remainingMs <= 0) return
-        timer = timers.after(forMs, () => (hedges.spendLong() ? passOver() : waitLong(standInDelayMs * PATIENCE)))
+        timer = timers.after(forMs, () => (hedges.spendLong() ? passOver() : waitLong()))
       }
       let timer = timers.after(standInDelayMs, () => {
         // Else one that is overloaded would make more work for all the others.

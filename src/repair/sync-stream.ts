@@ -66,11 +66,8 @@ export async function converse(
   watch: Watch,
   take: (message: SyncMessage) => Promise<void> | void
 ): Promise<void> {
-  let sending: Promise<unknown> | undefined
-  const sink = (frames: AsyncIterable<Outgoing>) => {
-    sending = Promise.resolve(stream.sink(frames))
-    return sending
-  }
+  let sending: Promise<void> | undefined
+  const sink = (frames: AsyncIterable<Outgoing>) => (sending = stream.sink(frames))
   try {
     await pipe(
       outbox,

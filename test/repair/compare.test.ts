@@ -3,10 +3,10 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import type { Duplex } from '../../src/ports.ts'
-import { answerSync, compareRanges } from '../../src/repair/compare.ts'
+import { compareRanges } from '../../src/repair/compare.ts'
 import { encodeSync, type SyncMessage } from '../../src/repair/sync-codec.ts'
 import { systemTimers } from '../../src/runtime.ts'
-import { session as runSession, type Session } from '../support/compare-session.ts'
+import { answerOn, session as runSession, type Session } from '../support/compare-session.ts'
 import { duplexPair, type MemoryPipe } from '../support/memory-duplex.ts'
 import { MemoryHub } from '../support/memory-network.ts'
 import { bytesOf, keysIn, type MemoryReplica, openReplica, put, stateOf, valuesOf } from '../support/memory-replica.ts'
@@ -224,10 +224,9 @@ async function drain({ source }: Duplex): Promise<void> {
 
 /** Talks to an answerer by hand; resolves to how it ended. */
 async function answererOn(node: MemoryReplica, messages: (SyncMessage | Uint8Array)[]): Promise<unknown> {
-  const { left, right } = duplexPair()
-  const answered = failure(
-    answerSync({ ...node, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, right)
-  )
+  const pipe = duplexPair()
+  const { left } = pipe
+  const answered = failure(answerOn(pipe, node))
   const drained = failure(drain(left))
   const sent = failure(
     left.sink(messages.map(message => (message instanceof Uint8Array ? message : encodeSync(message))))

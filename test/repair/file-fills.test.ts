@@ -4,11 +4,11 @@ import { Background } from '../../src/background.ts'
 import { joined } from '../../src/bytes.ts'
 import { CoterieError } from '../../src/errors.ts'
 import type { Network } from '../../src/ports.ts'
-import { answerSync } from '../../src/repair/compare.ts'
 import { FileFills } from '../../src/repair/file-fills.ts'
 import { decodeSync, encodeSync, type SyncMessage } from '../../src/repair/sync-codec.ts'
 import { Transfers } from '../../src/repair/transfers.ts'
 import { silentLog, systemTimers } from '../../src/runtime.ts'
+import { answerOn } from '../support/compare-session.ts'
 import { duplexPair, type MemoryPipe } from '../support/memory-duplex.ts'
 import { keysIn, LEAST_FILE_BYTES, type MemoryReplica, openReplica, put, valuesOf } from '../support/memory-replica.ts'
 import { until } from '../support/until.ts'
@@ -40,8 +40,7 @@ async function world({ keys = KEYS } = {}) {
   const open = async () => {
     it.sessions++
     const pipe = duplexPair()
-    const parts = { ...source, timers: systemTimers, prepare: async () => {}, mayProve: () => true }
-    pipe.serve(stream => answerSync(parts, stream)).catch(() => undefined)
+    answerOn(pipe, source).catch(() => undefined)
     return { ...pipe.left, source: watched(pipe) }
   }
   async function* watched({ left, abort }: MemoryPipe) {

@@ -5,13 +5,13 @@ import type { Peers } from '../../src/coordinator/peers.ts'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import type { Answer, Request } from '../../src/messages.ts'
 import type { Network } from '../../src/ports.ts'
-import { answerSync } from '../../src/repair/compare.ts'
 import { FileFills } from '../../src/repair/file-fills.ts'
 import { Mirrors } from '../../src/repair/mirrors.ts'
 import { PreparedCopies } from '../../src/repair/prepared-copies.ts'
 import { Transfers } from '../../src/repair/transfers.ts'
 import { silentLog, systemTimers } from '../../src/runtime.ts'
 import type { Topology } from '../../src/topology.ts'
+import { answerOn } from '../support/compare-session.ts'
 import { duplexPair } from '../support/memory-duplex.ts'
 import {
   bytesOf,
@@ -82,12 +82,9 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
   const network = {
     open: async (source: string) => {
       await it.held.stream
-      const { left, right } = duplexPair()
-      const { replica } = sources.get(source)!
-      answerSync({ ...replica, timers: systemTimers, prepare: async () => {}, mayProve: () => true }, right).catch(
-        () => undefined
-      )
-      return left
+      const pipe = duplexPair()
+      answerOn(pipe, sources.get(source)!.replica).catch(() => undefined)
+      return pipe.left
     }
   } as unknown as Network
   const { replicas, copies, copyFiles } = member

@@ -6,6 +6,12 @@ import { duplexPair, type MemoryPipe } from './memory-duplex.ts'
 import { MemoryHub } from './memory-network.ts'
 import type { MemoryReplica } from './memory-replica.ts'
 
+/** The answering side of a session, as a node serves it. */
+export function answerOn(pipe: MemoryPipe, replica: Pick<MemoryReplica, 'replicas' | 'copyFiles'>): Promise<void> {
+  const parts = { ...replica, timers: systemTimers, prepare: async () => {}, mayProve: () => true }
+  return pipe.serve(stream => answerSync(parts, stream))
+}
+
 export interface Session extends CompareOptions {
   ranges: number[]
   /** Stands between the two: sees every message of the initiator's, may cut. */
@@ -23,8 +29,7 @@ export async function session(
   let answered: Promise<void> = Promise.resolve()
   const open = async (): Promise<Duplex> => {
     const made = duplexPair()
-    const parts = { ...to, timers: systemTimers, prepare: async () => {}, mayProve: () => true }
-    answered = made.serve(stream => answerSync(parts, stream))
+    answered = answerOn(made, to)
     answered.catch(() => undefined)
     pipe?.(made)
     return made.left
