@@ -121,7 +121,9 @@ export class Topology {
    * and logged. Returns what changed.
    */
   async apply(claims: Claim[]): Promise<Claim[]> {
-    const signed = claims.filter(claim => (this.#isNews(claim) || this.#isRival(claim)) && this.#isSigned(claim))
+    const told = claims.filter(claim => this.#isNews(claim) || this.#isRival(claim))
+    const signed = told.filter(claim => this.#isSigned(claim))
+    if (signed.length < told.length) this.#warnOfUnsigned(told.filter(claim => !signed.includes(claim)))
     const rivals = signed.filter(claim => this.#isRival(claim))
     const held = new Map(rivals.map(({ range }) => [range, this.#map.claim(range)!]))
     const changed = this.#map.merge(signed.filter(claim => this.#isNews(claim)))
@@ -243,11 +245,12 @@ export class Topology {
         this.#signer.verify(grant.by, message(clusterId, claim), grant.signature)
       if ((grant.by !== claim.owner && isBy(grantMessage)) || isBy(reclaimMessage)) return true
     }
-    this.#log.warn('refused a claim that nobody has signed', {
-      range: claim.range,
-      epoch: claim.epoch,
-      owner: claim.owner
-    })
     return false
+  }
+
+  /** Once for all of a record: a second founder, made by hand, claims every range at each of its words. */
+  #warnOfUnsigned(claims: Claim[]): void {
+    const [{ range, epoch, owner }] = claims as [Claim]
+    this.#log.warn('refused claims that nobody has signed', { ranges: claims.length, range, epoch, owner })
   }
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Claim, grantMessage } from '../src/claim.ts'
-import { silentLog } from '../src/runtime.ts'
+import { lineLog, silentLog } from '../src/runtime.ts'
 import { Topology } from '../src/topology.ts'
 import { FakeFiles } from './support/fake-files.ts'
 import { fakeSigner } from './support/fake-signer.ts'
@@ -12,9 +12,9 @@ const Q = 8
 const PARAMS = { clusterId: 'c'.repeat(32), name: 't', q: Q, n: 3, r: 2, w: 2 }
 const RANGES = Array.from({ length: Q }, (_, range) => range)
 
-async function topologyOf(peerId: string, files = new FakeFiles()): Promise<Topology> {
+async function topologyOf(peerId: string, files = new FakeFiles(), log = silentLog): Promise<Topology> {
   await files.makeDir('d')
-  const ports = { files, signer: fakeSigner(peerId), log: silentLog }
+  const ports = { files, signer: fakeSigner(peerId), log }
   const topology = new Topology(ports, { dir: 'd', params: PARAMS, zoneOf: () => '' })
   await topology.open()
   return topology
@@ -50,6 +50,20 @@ test('what is taken in is news, is on disk, is told to listeners and makes a new
   assert.equal(again.claims(), topology.claims())
   assert.equal(again.ownClaims(), [granted(3, 2, 'b', 'a')])
   assert.is(topology.ownClaims().length, Q)
+})
+
+test('what a second founder claims is refused, and told once, not for every range', async () => {
+  const lines: string[] = []
+  const topology = await topologyOf(
+    'b',
+    new FakeFiles(),
+    lineLog('warn', line => lines.push(line))
+  )
+  await topology.apply(founded('b'))
+  assert.equal(await topology.apply(founded('a')), [])
+  assert.equal(topology.view.owners(), ['b'])
+  assert.is(lines.length, 1)
+  assert.match(lines[0], `refused claims that nobody has signed ranges=${Q} range=0 epoch=1 owner=a`)
 })
 
 test('claims that nobody has signed are refused', async () => {

@@ -34,7 +34,14 @@ export async function createCluster(
   const secret = open ? { clusterId } : { clusterId, secret: systemRandom.bytes(SECRET_BYTES) }
   const identity = await parts.createIdentity()
   const { peerId } = await parts.loadIdentity(identity)
-  const config: DirectoryConfig = { cluster, founder: true, ...(listen && { listen }), ...(announce && { announce }) }
+  // Whose directory it is, from the start: a copy of it without the key must not found the cluster once more.
+  const config: DirectoryConfig = {
+    cluster,
+    founder: true,
+    peerId,
+    ...(listen && { listen }),
+    ...(announce && { announce })
+  }
   await createDirectory(dir, { identity, secret, config })
   const addresses = plausibleAddresses(config, peerId, localHosts())
   const invite = encodeInvite({ ...secret, name: cluster.name, addresses })

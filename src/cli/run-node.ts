@@ -91,19 +91,29 @@ export async function prepareDirectory(
   await makeDirectory(dir)
   const lock = await lockDirectory(dir)
   try {
+    const config = await readConfig(dir)
+    const isNew = !(await readIdentity(dir))
+    if (isNew && config.peerId !== undefined) throw lostKey(dir, config.peerId)
     if (secret) {
       await checkSameCluster(dir, secret)
       await writeSecret(dir, secret)
     }
-    const config = await readConfig(dir)
     if (carried && !config.founder) {
       await updateConfig(dir, { ...carried.keep, seeds: [...new Set([...(config.seeds ?? []), ...carried.seeds])] })
     }
-    if (!(await readIdentity(dir))) await writeIdentity(dir, await parts.createIdentity())
+    if (isNew) await writeIdentity(dir, await parts.createIdentity())
   } finally {
     await lock.release()
   }
 }
+
+/** A new key would make another node of it, which is not what this directory's copies and configuration are about. */
+const lostKey = (dir: string, peerId: string) =>
+  new CoterieError(
+    'refused',
+    `${dir} belongs to ${peerId}, and its key is not there (${layout(dir).identity}); nothing was changed: put the key back, ` +
+      'or make another node (coterie join INVITE --dir OTHER)'
+  )
 
 /** Flag, then environment, then config.json. Throws `bad-usage` and `bad-config`; changes nothing. */
 export async function nodeOptions(given: Arguments, dir: string): Promise<NodeOptions & { logLevel: LogLevel }> {

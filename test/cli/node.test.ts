@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -55,6 +55,7 @@ test('init makes a directory and prints an invite for it', async () => {
   assert.equal(await readConfig(dir), {
     cluster: { clusterId: carried.clusterId, name: 'mine', q: 64, n: 3, r: 2, w: 2 },
     founder: true,
+    peerId: PEER,
     listen: ['/ip4/10.1.2.3/tcp/77']
   })
   const again = await cli(['init', '--dir', dir])
@@ -185,6 +186,22 @@ test('node: a directory of no cluster, and a node that could never find anybody'
   const known = await started(['node', '--dir', dir, '--no-mdns'])
   known.io.signal('SIGTERM')
   assert.is((await known.ended).code, 0)
+})
+
+test('node: a directory whose key is missing gets no new one: a copy of the first node’s would found the cluster again', async () => {
+  const dir = freshDir()
+  await cli(['init', '--dir', dir])
+  const key = await readFile(layout(dir).identity)
+  await rm(layout(dir).identity)
+  const keyless = await cli(['node', '--dir', dir])
+  assert.is(keyless.code, 5)
+  assert.match(keyless.err, `belongs to ${PEER}, and its key is not there`)
+  assert.match(keyless.err, /put the key back, or make another node \(coterie join/)
+  assert.not.ok((await readdir(dir)).includes('identity.key'), 'nothing was changed')
+  await writeFile(layout(dir).identity, key)
+  const { ended, io } = await started(['node', '--dir', dir, '--no-mdns'])
+  io.signal('SIGTERM')
+  assert.is((await ended).code, 0)
 })
 
 test('node: failures before and after it is ready end it with their exit code', async () => {
