@@ -1,7 +1,8 @@
 /**
  * How fast ranges move from one node to another, against the floor: the same number of bytes over one bare libp2p stream
- * (TCP, Noise, Yamux, the settings of `wire/host.ts`) between the same two processes. As files (`file-fetch.ts`, with all
- * that makes them a copy: checked, written, read once more, synced), and key by key (`compare.ts`). In turn, several runs.
+ * of the same connection (TCP, Noise, Yamux, the settings of `wire/host.ts`) between the same two processes. As files
+ * (`file-fetch.ts`, with all that makes them a copy: checked, indexed, written, synced), and key by key (`compare.ts`), both
+ * over the network of a node, which ends sessions as it does there. In turn, several runs.
  * Environment: MIB (256), VALUE_BYTES (1024), RANGES (16), RUNS (5), WAYS (bare,files,keys).
  */
 import { fork } from 'node:child_process'
@@ -10,14 +11,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Connection, Stream } from '@libp2p/interface'
-import { multiaddr } from '@multiformats/multiaddr'
-import type { Network } from '../../src/ports.ts'
 import { answerSync, compareRanges } from '../../src/repair/compare.ts'
 import { fetchFiles } from '../../src/repair/file-fetch.ts'
 import { systemTimers } from '../../src/runtime.ts'
-import { duplexOf } from '../../src/wire/duplex.ts'
 import { bytesOf, drained } from '../../src/wire/streams.ts'
-import { bareHost } from './host.ts'
+import { type Node, startNode, until } from '../wire/hosts.ts'
 import { machine, median, table } from './measure.ts'
 import { intentOf, openReplica } from './replica.ts'
 
@@ -30,15 +28,23 @@ type Way = keyof typeof WORDS
 const WAYS = (process.env.WAYS ?? 'bare,files,keys').split(',') as Way[]
 const ALL = Array.from({ length: Q }, (_, range) => range)
 const SOURCE_FLAG = '--transfer-source'
-const [BARE, SYNC] = ['/coterie-bench/bare/1', '/coterie-bench/sync/1']
+const BARE = '/coterie-bench/bare/1'
 const PIECE = new Uint8Array(256 * 1024).fill(7)
 const WRITES_AT_ONCE = 256
 const MEGA = 1e6
 
+/** What the process that has the ranges says when it has them. */
+interface Source {
+  peerId: string
+  address: string
+  fileBytes: number
+  keys: number
+}
+
 // ---- the process that has the ranges
 
 async function source(dir: string): Promise<void> {
-  const node = await bareHost(['/ip4/127.0.0.1/tcp/0'])
+  const { network, libp2p, peerId, address } = await startNode()
   const { store, replicas, copyFiles } = await openReplica(dir, { q: Q, synced: ALL })
   const count = Math.floor((MIB * 2 ** 20) / VALUE_BYTES)
   const one = async (i: number) => {
@@ -49,11 +55,11 @@ async function source(dir: string): Promise<void> {
   for (let at = 0; at < count; at += WRITES_AT_ONCE)
     await Promise.all(Array.from({ length: Math.min(WRITES_AT_ONCE, count - at) }, (_, i) => one(at + i)))
   const { fileBytes } = store.totalStats()
-  await node.handle(BARE, stream => sendBare(stream, fileBytes))
+  await libp2p.handle(BARE, stream => sendBare(stream, fileBytes))
   const parts = { replicas, copyFiles, timers: systemTimers, prepare: async () => {}, mayProve: () => true }
-  await node.handle(SYNC, stream => answerSync(parts, duplexOf(stream)))
+  network.handleStreams('sync', stream => answerSync(parts, stream))
   process.on('disconnect', () => process.exit(0))
-  process.send!({ address: node.getMultiaddrs()[0]!.toString(), fileBytes, keys: count })
+  process.send!({ peerId, address, fileBytes, keys: count } satisfies Source)
 }
 
 async function sendBare(stream: Stream, bytes: number): Promise<void> {
@@ -79,7 +85,7 @@ async function bare(connection: Connection): Promise<number> {
 }
 
 /** Milliseconds, in a node that runs: until all of it is on disk and stands as a copy. */
-async function taken(dir: string, network: Network, way: 'files' | 'keys', keys: number): Promise<number> {
+async function taken(dir: string, { network }: Node, { peerId, keys }: Source, way: 'files' | 'keys'): Promise<number> {
   const { store, copies, replicas, copyFiles } = await openReplica(dir, { q: Q, synced: [] })
   const startMs = performance.now()
   if (way === 'files') {
@@ -88,7 +94,7 @@ async function taken(dir: string, network: Network, way: 'files' | 'keys', keys:
     const onSettled = () => {
       settled++
     }
-    await fetchFiles(parts, 'source', ALL, {
+    await fetchFiles(parts, peerId, ALL, {
       isWanted: () => true,
       mayHavePart: () => false,
       onSettled,
@@ -97,7 +103,7 @@ async function taken(dir: string, network: Network, way: 'files' | 'keys', keys:
     if (settled !== Q) throw new Error(`${settled} of ${Q} ranges came`)
   } else {
     await replicas.create(ALL)
-    await compareRanges({ replicas, network, timers: systemTimers }, 'source', ALL)
+    await compareRanges({ replicas, network, timers: systemTimers }, peerId, ALL)
     await replicas.sync(ALL)
   }
   if (store.totalStats().keys !== keys) throw new Error(`${store.totalStats().keys} of ${keys} keys came`)
@@ -112,21 +118,21 @@ export async function benchTransfer(): Promise<string> {
   const child = fork(import.meta.filename, [SOURCE_FLAG, join(scratch, 'source')], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
   })
-  const node = await bareHost([])
+  const node = await startNode()
   try {
-    const [{ address, fileBytes, keys }] = (await once(child, 'message')) as [
-      { address: string; fileBytes: number; keys: number }
-    ]
-    const connection = await node.dial(multiaddr(address))
-    const open = async () => duplexOf(await connection.newStream(SYNC))
-    const network = { open } as unknown as Network
+    const [source] = (await once(child, 'message')) as [Source]
+    node.book.set(source.peerId, [source.address])
+    node.wanted.push(source.peerId)
+    await until('the two have met', () => node.network.isConnected(source.peerId))
+    const connection = node.network.admission.connectionTo(source.peerId)!
+    const { fileBytes } = source
     const rates: Record<Way, number[]> = { bare: [], files: [], keys: [] }
     for (let run = 0; run < RUNS; run++) {
       for (const way of WAYS) {
         const startMs = performance.now()
         const bytes = way === 'bare' ? await bare(connection) : fileBytes
         const tookMs =
-          way === 'bare' ? performance.now() - startMs : await taken(join(scratch, `${way}-${run}`), network, way, keys)
+          way === 'bare' ? performance.now() - startMs : await taken(join(scratch, `${way}-${run}`), node, source, way)
         rates[way].push(bytes / MEGA / (tookMs / 1000))
         rmSync(join(scratch, `${way}-${run}`), { recursive: true, force: true })
       }
