@@ -121,6 +121,25 @@ export class Topology {
    * and logged. Returns what changed.
    */
   async apply(claims: Claim[]): Promise<Claim[]> {
+    const { changed, written } = await this.#takeIn(claims)
+    await written
+    return changed
+  }
+
+  /**
+   * The same for an operation under way, which needs to know and not to keep: a disk that is full fails no read, and no write
+   * whose replicas have room. What a node forgets so it hears of again.
+   */
+  async learn(claims: Claim[]): Promise<Claim[]> {
+    const { changed, written } = await this.#takeIn(claims)
+    await written?.catch(error => {
+      this.#log.warn('the owner map could not be written down', { file: this.#file.path, error: String(error) })
+    })
+    return changed
+  }
+
+  /** `written`: the change's way to disk, where there is one. */
+  async #takeIn(claims: Claim[]): Promise<{ changed: Claim[]; written?: Promise<void> }> {
     const told = claims.filter(claim => this.#isNews(claim) || this.#isRival(claim))
     const signed = told.filter(claim => this.#isSigned(claim))
     if (signed.length < told.length) this.#warnOfUnsigned(told.filter(claim => !signed.includes(claim)))
@@ -139,8 +158,8 @@ export class Topology {
       const lost = rival.owner < other.owner ? other : rival
       for (const listener of this.#collisionListeners) await listener(lost)
     }
-    if (changed.length > 0) await (written ?? this.#file.write())
-    return changed
+    if (changed.length > 0) written ??= this.#file.write()
+    return { changed, ...(written && { written }) }
   }
 
   /**

@@ -52,6 +52,25 @@ test('what is taken in is news, is on disk, is told to listeners and makes a new
   assert.is(topology.ownClaims().length, Q)
 })
 
+test('an operation under way learns of owners though the disk is full; who wants it kept is told', async () => {
+  const lines: string[] = []
+  const files = new FakeFiles()
+  const topology = await topologyOf(
+    'a',
+    files,
+    lineLog('warn', line => lines.push(line))
+  )
+  await topology.apply(founded('a'))
+  files.fail('replaceFile', 'ENOSPC', { path: /ring/, times: 2 })
+  assert.equal(await topology.learn([granted(1, 2, 'b', 'a')]), [granted(1, 2, 'b', 'a')])
+  assert.is(topology.claim(1)?.owner, 'b')
+  assert.match(lines[0], /the owner map could not be written down .*ENOSPC/)
+  assert.match(String(await failure(topology.apply([granted(2, 2, 'b', 'a')]))), 'ENOSPC')
+  assert.is(topology.claim(2)?.owner, 'b')
+  await topology.learn([granted(3, 2, 'b', 'a')])
+  assert.equal((await topologyOf('a', files)).claims(), topology.claims(), 'there is room again: all of it is written')
+})
+
 test('what a second founder claims is refused, and told once, not for every range', async () => {
   const lines: string[] = []
   const topology = await topologyOf(

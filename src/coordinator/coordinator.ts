@@ -285,7 +285,7 @@ export class Coordinator {
     const { peers, topology } = this.#parts
     const answer = await peers.call(member, request, deadline.options())
     if (answer.type !== 'moved') return answer
-    const news = await topology.apply(answer.claims)
+    const news = await topology.learn(answer.claims)
     if (news.length > 0 || !topology.view.isMember(range, member)) throw new StaleView()
     // It knows nothing newer, so it is the one that is behind.
     await peers.call(member, { type: 'claims', claims: topology.claimsAround(range) }, deadline.options())

@@ -28,7 +28,7 @@ async function callReplica(
 ): Promise<Answer> {
   const answer = await parts.peers.call(member, request, options)
   if (answer.type !== 'moved') return answer
-  const news = await parts.topology.apply(answer.claims)
+  const news = await parts.topology.learn(answer.claims)
   // Another operation, or gossip, may have brought the same news a moment ago.
   if (news.length > 0 || !parts.topology.view.isMember(request.range, member)) throw new StaleView()
   // It knows nothing newer, so it is the one that is behind.

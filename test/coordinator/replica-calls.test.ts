@@ -35,7 +35,7 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
       preferenceList: () => it.list
     },
     claimsAround: () => [NEWS],
-    apply: async (claims: Claim[]) => {
+    learn: async (claims: Claim[]) => {
       if (heard || claims.length === 0) return []
       heard = true
       it.list = after
