@@ -11,6 +11,7 @@ import type { Cluster } from './cluster.ts'
 import { type Findings, type KeyFindings, type NodeFindings, writeOf } from './history.ts'
 import type { Machine } from './machine.ts'
 import type { SimPort } from './network/network.ts'
+import { Operator } from './operator.ts'
 import { EPOCH_MS, SimProcess } from './world/process.ts'
 
 const NAME = 'i0'
@@ -28,6 +29,7 @@ export class Inspector {
   readonly #port: SimPort
   readonly #reader: SimClient
   readonly #destroyed: () => boolean
+  readonly #operator: Operator
   #orphans = new Set<number>()
 
   /** `destroyed`: whether a fault may have destroyed data, so that a range may have lost its last complete copy. */
@@ -40,6 +42,7 @@ export class Inspector {
       role: 'node',
       wanted: () => []
     })
+    this.#operator = new Operator(cluster, this.#port)
     // Its reads are in the history as those of a client of its own.
     this.#reader = cluster.client(-1)
   }
@@ -53,6 +56,7 @@ export class Inspector {
     const settled = await world.until(
       async () => {
         unsettled = await this.#unsettled(keys)
+        if (unsettled.length > 0 && world.nowMs - startMs > limitMs / 2) await this.#operator.removeForgotten()
         if (unsettled.length > 0) sinceMs = undefined
         else sinceMs ??= world.nowMs
         return sinceMs !== undefined && world.nowMs - sinceMs >= this.#quietMs

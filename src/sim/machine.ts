@@ -42,7 +42,8 @@ export class Machine {
   /** The core of this boot, before it serves, too: whom it wants to meet is asked while it starts. */
   #starting: Core | undefined
   #boots = 0
-  #hasLeft = false
+  #bootedAtMs = 0
+  #leftAtMs: number | undefined
   /** Off: down until somebody starts it. */
   #power = false
   /** Seeds that have answered since this boot: the others are dialled for ever (`wire/peers.ts`). */
@@ -64,7 +65,17 @@ export class Machine {
   }
 
   get hasLeft(): boolean {
-    return this.#hasLeft
+    return this.#leftAtMs !== undefined
+  }
+
+  /** Virtual milliseconds, as the next one. */
+  get leftAtMs(): number | undefined {
+    return this.#leftAtMs
+  }
+
+  /** When its last process began. */
+  get bootedAtMs(): number {
+    return this.#bootedAtMs
   }
 
   /** Undefined while it is down or starting. */
@@ -81,7 +92,7 @@ export class Machine {
   }
 
   powerOn(): void {
-    if (this.#power || this.#hasLeft) return
+    if (this.#power || this.hasLeft) return
     this.#power = true
     this.#boot()
   }
@@ -150,6 +161,7 @@ export class Machine {
   #boot(): void {
     const { world, network } = this.#init
     this.#boots++
+    this.#bootedAtMs = world.nowMs
     // Every start begins with its seeds again, whatever the last one met.
     this.#answered.clear()
     this.#starting = undefined
@@ -208,7 +220,7 @@ export class Machine {
   /** It has left the cluster, and is switched off for good. */
   #gone(process: SimProcess): void {
     if (this.#process !== process || !process.alive) return
-    this.#hasLeft = true
+    this.#leftAtMs = this.#init.world.nowMs
     this.#init.world.log.add(this.#init.world.nowMs, this.name, 'left')
     void this.stop()
   }
