@@ -4,11 +4,9 @@ import { Adversary } from './adversary.ts'
 import type { Cluster } from './cluster.ts'
 import type { Machine } from './machine.ts'
 import { destroysData, type Fault } from './plan/plan.ts'
+import { SWIZZLE_SHARE } from './plan/plan-times.ts'
 import type { SimRandom } from './world/random.ts'
 import { WORLD } from './world/world.ts'
-
-/** Links of a swizzle stop, and come back, within this share of its time each. */
-const SWIZZLE_SHARE = 0.4
 
 export interface Destroyed {
   node: string

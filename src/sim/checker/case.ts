@@ -2,6 +2,7 @@
 import { DEFAULT_SETTINGS, type NodeSettings } from '../../config.ts'
 import type { Findings, History, KeyFindings, ReadRecord, WriteRecord } from '../history.ts'
 import type { Fault, FaultKind, Plan } from '../plan/plan.ts'
+import { SWIZZLE_SHARE } from '../plan/plan-times.ts'
 import { KeyCase } from './key-case.ts'
 import { Losses } from './losses.ts'
 import { WallClocks } from './wall-clocks.ts'
@@ -108,7 +109,7 @@ export class Case {
   mayBeTakenFrom(node: string, { givenMs, takenMs }: { givenMs: number; takenMs: number }): boolean {
     const { reclaimAfterMs } = this.plan.settings
     if (reclaimAfterMs === undefined || reclaimAfterMs === 0) return false
-    let [fromMs, toMs] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    let [fromMs, backMs, toMs] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
     const faults = this.plan.faults.flatMap(fault =>
       'forMs' in fault && awayNodes(fault).includes(node) ? [fault] : []
     )
@@ -116,8 +117,11 @@ export class Case {
       // One absence after another may be one to those that hear of it late.
       if (fault.atMs > toMs + HARDLY_BACK_MS) fromMs = fault.atMs
       toMs = Math.max(toMs, fault.atMs + fault.forMs)
+      // Of a swizzle, some are back long before it is over.
+      const share = fault.kind === 'swizzle' ? 1 - SWIZZLE_SHARE : 1
+      backMs = Math.max(backMs, fault.atMs + fault.forMs * share)
       const isGivenUp = takenMs >= fromMs + reclaimAfterMs && takenMs < toMs + JUST_BACK_MS
-      const isGiven = givenMs >= toMs || (givenMs >= fromMs && givenMs < fromMs + reclaimAfterMs)
+      const isGiven = givenMs >= backMs || (givenMs >= fromMs && givenMs < fromMs + reclaimAfterMs)
       if (isGivenUp && isGiven && toMs - fromMs >= reclaimAfterMs) return true
     }
     return false

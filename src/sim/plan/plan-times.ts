@@ -16,6 +16,8 @@
 import { DEFAULT_SETTINGS } from '../../config.ts'
 import type { Fault, Plan } from './plan.ts'
 
+/** Nodes of a swizzle are cut off, and come back, within this share of its time each. */
+export const SWIZZLE_SHARE = 0.4
 const FIXED_MS = 40_000
 const JOIN_MS = 10_000
 

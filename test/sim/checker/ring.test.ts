@@ -2,6 +2,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { ClaimSeen, ListChange } from '../../../src/sim/history.ts'
+import type { Fault } from '../../../src/sim/plan/plan.ts'
 import { Account } from './account.ts'
 
 const test = suite('sim/checker: ring')
@@ -54,12 +55,12 @@ test('two-grants: who lost its directory in between may not know of the first', 
 })
 
 test('two-grants: an owner that was given up may give away what another takes over, just before and just back', () => {
-  const run = (claims: Partial<ClaimSeen>[], forMs: number, reclaimAfterMs = 10_000) =>
+  const run = (claims: Partial<ClaimSeen>[], forMs: number, reclaimAfterMs = 10_000, fault?: Fault) =>
     seen(
       [{ epoch: 1, owner: 'n0', by: undefined }, ...claims],
       new Account({
         settings: { durability: 'disk', reclaimAfterMs },
-        faults: [{ kind: 'crash', atMs: 5000, forMs, node: 'n0' }]
+        faults: [fault ?? { kind: 'crash', atMs: 5000, forMs, node: 'n0' }]
       })
     ).broken()
   const grant = { owner: 'n1', atMs: 22_000 }
@@ -67,6 +68,9 @@ test('two-grants: an owner that was given up may give away what another takes ov
   assert.equal(run([grant, reclaim], 15_000), [])
   assert.equal(run([grant, reclaim], 15_000, 0), ['two-grants'], 'nobody is ever given up')
   assert.equal(run([grant, reclaim], 5000), ['two-grants'], 'it was not away for long enough')
+  assert.equal(run([grant, reclaim], 25_000), ['two-grants'], 'it was not back yet')
+  const swizzle: Fault = { kind: 'swizzle', atMs: 5000, forMs: 25_000, nodes: ['n0'] }
+  assert.equal(run([grant, reclaim], 0, 10_000, swizzle), [], 'its links are back before the fault is over')
   assert.equal(run([grant, { ...reclaim, atMs: 40_000 }], 15_000), ['two-grants'], 'everybody knows that it is back')
   assert.equal(
     run(
