@@ -40,8 +40,8 @@ export class Thief {
   #running = false
   #known = ''
   #knownSinceMs = 0
-  /** What leavers own, and since when. */
-  #left = { ranges: 0, sinceMs: 0 }
+  /** What leavers own, since when, and how many more than due are taken of it. */
+  #left = { ranges: 0, sinceMs: 0, slack: 0 }
 
   /** `settleMs`: how long the members must have been the same before shares are worked out. */
   constructor(parts: ThiefParts, init: { settleMs: number }) {
@@ -123,9 +123,12 @@ export class Thief {
     const leavers = new Set(members.filter(({ capacity }) => capacity === 0).map(({ peerId }) => peerId))
     const left = leavers.size === 0 ? 0 : owners.filter(owner => owner !== undefined && leavers.has(owner)).length
     const nowMs = this.#parts.clock.monotonicMs()
-    if (left !== this.#left.ranges) this.#left = { ranges: left, sinceMs: nowMs }
+    if (left === 0) this.#left = { ranges: 0, sinceMs: nowMs, slack: 0 }
+    if (left !== this.#left.ranges) this.#left = { ...this.#left, ranges: left, sinceMs: nowMs }
     const stuck = (nowMs - this.#left.sinceMs) / STUCK_MS
-    return left === 0 || stuck < 1 ? 0 : 1 + Math.floor(Math.log2(stuck))
+    // Kept until the leavers have nothing left: what was in the way of one range is in the way of the next.
+    if (left > 0 && stuck >= 1) this.#left.slack = Math.max(this.#left.slack, 1 + Math.floor(Math.log2(stuck)))
+    return this.#left.slack
   }
 
   async #ask(): Promise<void> {

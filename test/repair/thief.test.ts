@@ -18,17 +18,26 @@ const TICK_MS = 100
 /** Until an owner is asked again at the latest: a tick, and the poll of a range that it has been asked for meanwhile. */
 const SLACK_MS = 500
 
+interface Ring {
+  hot?: ReadonlySet<number>
+  /** By range. */
+  owners?: string[]
+  /** Of the members; 0: it leaves. */
+  capacities?: Record<string, number>
+}
+
 /** `owner` has both ranges; the thief wants one of them. `refuses` says which the owner keeps. */
-async function world(refuses: (range: number) => boolean, hot: ReadonlySet<number> = new Set()) {
+async function world(refuses: (range: number) => boolean, ring: Ring = {}) {
+  const { hot = new Set<number>(), owners = ['owner', 'owner'], capacities = { owner: 1, thief: 1 } } = ring
   const { world, clock, timers } = virtualTime()
   const files = new FakeFiles()
   await files.makeDir('d')
   const topology = new Topology(
     { files, signer: fakeSigner('thief'), log: silentLog },
-    { dir: 'd', params: PARAMS, zoneOf: () => '' }
+    { dir: 'd', params: { ...PARAMS, q: owners.length }, zoneOf: () => '' }
   )
   await topology.open()
-  await topology.apply([0, 1].map(range => ({ range, epoch: 1, owner: 'owner' })))
+  await topology.apply(owners.map((owner, range) => ({ range, epoch: 1, owner })))
   const asks: { atMs: number; range: number }[] = []
   const grant = (range: number): Claim => {
     const claim = { range, epoch: 2, owner: 'thief' }
@@ -47,7 +56,7 @@ async function world(refuses: (range: number) => boolean, hot: ReadonlySet<numbe
     }
   } as unknown as Peers
   const background = new Background({ log: silentLog, timers })
-  const shareholders = () => ['owner', 'thief'].map(peerId => ({ peerId, capacity: 1, zone: '' }))
+  const shareholders = () => Object.entries(capacities).map(([peerId, capacity]) => ({ peerId, capacity, zone: '' }))
   const parts = { clock, timers, log: silentLog, background, peers, topology, shareholders, hotRanges: () => hot }
   const thief = new Thief(parts, { settleMs: 0 })
   const live = async (ms: number) => {
@@ -58,7 +67,7 @@ async function world(refuses: (range: number) => boolean, hot: ReadonlySet<numbe
     const times = asks.filter(ask => ask.range === range && ask.atMs >= fromMs).map(({ atMs }) => atMs)
     return times.slice(1).map((atMs, i) => atMs - times[i])
   }
-  return { world, topology, thief, live, gaps }
+  return { world, topology, thief, asks, live, gaps }
 }
 
 function mustBe(gaps: number[], seconds: number[]): void {
@@ -96,11 +105,11 @@ test('a range that is told to be hot is left for last', async () => {
   const it = await world(() => false)
   await it.world.run(() => it.live(5000))
   const [first, other] = it.topology.claim(0)?.owner === 'thief' ? [0, 1] : [1, 0]
-  const again = await world(() => false, new Set([first]))
+  const again = await world(() => false, { hot: new Set([first]) })
   await again.world.run(() => again.live(5000))
   assert.is(again.topology.claim(other)?.owner, 'thief')
   assert.is(again.topology.claim(first)?.owner, 'owner')
-  const both = await world(() => false, new Set([0, 1]))
+  const both = await world(() => false, { hot: new Set([0, 1]) })
   await both.world.run(() => both.live(5000))
   assert.is(both.topology.claim(first)?.owner, 'thief', 'there is nothing else')
 })
@@ -118,6 +127,25 @@ test('a range that it prefers is the one that it takes, if one is due', async ()
     await it.world.run(() => it.live(5000))
     assert.is(it.topology.claim(1 - range)?.owner, 'owner', 'none is due any more')
   }
+})
+
+test('what leavers have that nobody takes is taken after a while, and the next of it at once', async () => {
+  // Two ranges are its share; the other two are due to a third one, which never gets them.
+  const ring = { owners: ['owner', 'owner', 'thief', 'thief'], capacities: { owner: 0, thief: 1, third: 1 } }
+  const it = await world(() => false, ring)
+  await it.world.run(async () => {
+    await it.live(20_000)
+    assert.is(it.asks.length, 1)
+    assert.ok(it.asks[0].atMs >= 15_000, `asked for after ${it.asks[0].atMs} ms`)
+    // The third one takes what it is due from the thief, as it may.
+    const claim = { range: 2, epoch: 2, owner: 'third' }
+    const signature = fakeSigner('thief').sign(grantMessage(PARAMS.clusterId, claim))
+    await it.topology.apply([{ ...claim, grant: { by: 'thief', signature } }])
+    const fromMs = it.world.nowMs
+    await it.live(5000)
+    assert.is(it.asks.length, 2)
+    assert.ok(it.asks[1].atMs - fromMs <= SLACK_MS, `asked for after ${it.asks[1].atMs - fromMs} ms`)
+  })
 })
 
 test.run()

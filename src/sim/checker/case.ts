@@ -36,6 +36,13 @@ const HARDLY_BACK_MS = 1000
 /** Between the last read of a run and the last look at a replica. */
 const LOOKING_MS = 5000
 
+/** Virtual milliseconds: nobody hears of a node from then on, some do again, all do. */
+interface Absence {
+  fromMs: number
+  backMs: number
+  toMs: number
+}
+
 export class Case {
   readonly plan: Plan
   readonly history: History
@@ -107,24 +114,54 @@ export class Case {
    * gave that away itself: just before, when nobody heard of it any more, or just back, when not all had heard of it.
    */
   mayBeTakenFrom(node: string, { givenMs, takenMs }: { givenMs: number; takenMs: number }): boolean {
+    const { reclaimAfterMs } = this.settings
+    return this.#absences(node).some(
+      absence =>
+        this.#isGivenUpIn(absence, takenMs) &&
+        (givenMs >= absence.backMs || (givenMs >= absence.fromMs && givenMs < absence.fromMs + reclaimAfterMs))
+    )
+  }
+
+  /** True for a node that was away for so long that the others may have taken over what it owned by then. */
+  mayBeGivenUp(node: string, takenMs: number): boolean {
+    return this.#absences(node).some(absence => this.#isGivenUpIn(absence, takenMs))
+  }
+
+  #isGivenUpIn({ fromMs, toMs }: Absence, takenMs: number): boolean {
     const { reclaimAfterMs } = this.plan.settings
-    if (reclaimAfterMs === undefined || reclaimAfterMs === 0) return false
-    let [fromMs, backMs, toMs] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    if (reclaimAfterMs === undefined || reclaimAfterMs === 0 || toMs - fromMs < reclaimAfterMs) return false
+    return takenMs >= fromMs + reclaimAfterMs && takenMs < toMs + JUST_BACK_MS
+  }
+
+  /** As they may look to others: each by itself, and with those that it followed on so soon that it may be one with them. */
+  #absences(node: string): Absence[] {
+    const absences: Absence[] = []
     const faults = this.plan.faults.flatMap(fault =>
       'forMs' in fault && awayNodes(fault).includes(node) ? [fault] : []
     )
     for (const fault of faults.sort((a, b) => a.atMs - b.atMs)) {
-      // One absence after another may be one to those that hear of it late.
-      if (fault.atMs > toMs + HARDLY_BACK_MS) fromMs = fault.atMs
-      toMs = Math.max(toMs, fault.atMs + fault.forMs)
+      const last = absences.at(-1)
+      const isOne = last !== undefined && fault.atMs <= last.toMs + HARDLY_BACK_MS
       // Of a swizzle, some are back long before it is over.
       const share = fault.kind === 'swizzle' ? 1 - SWIZZLE_SHARE : 1
-      backMs = Math.max(backMs, fault.atMs + fault.forMs * share)
-      const isGivenUp = takenMs >= fromMs + reclaimAfterMs && takenMs < toMs + JUST_BACK_MS
-      const isGiven = givenMs >= backMs || (givenMs >= fromMs && givenMs < fromMs + reclaimAfterMs)
-      if (isGivenUp && isGiven && toMs - fromMs >= reclaimAfterMs) return true
+      absences.push({
+        fromMs: isOne ? last.fromMs : fault.atMs,
+        backMs: Math.max(last?.backMs ?? 0, fault.atMs + fault.forMs * share),
+        toMs: Math.max(last?.toMs ?? 0, fault.atMs + fault.forMs)
+      })
     }
-    return false
+    return absences
+  }
+
+  /** True for a node that nobody heard of at some time between the two. */
+  isAway(node: string, fromMs: number, toMs: number): boolean {
+    return this.plan.faults.some(
+      fault =>
+        'forMs' in fault &&
+        awayNodes(fault).includes(node) &&
+        fault.atMs <= toMs &&
+        fault.atMs + fault.forMs + HARDLY_BACK_MS >= fromMs
+    )
   }
 
   isQuorumRead({ outcome, replies }: ReadRecord): boolean {

@@ -1,6 +1,8 @@
 /**
  * What the faults of a run may have destroyed, and which lost writes that excuses: those that at least as many nodes may
- * have lost as acknowledged them (design §11). A node counts once, however often it was struck.
+ * have lost as acknowledged them (design §11), or as ever stayed in the cluster from then on, if those are fewer: who is
+ * made to leave gives its copies up once the others have them, however few they are. A node counts once, however often it was
+ * struck.
  *
  * When a fault may have taken a node's copy of a write that was sent at `startMs` and acknowledged at `endMs`:
  *
@@ -55,9 +57,22 @@ export class Losses {
     return [...new Set(struck.map(({ node }) => node))]
   }
 
-  /** True when as many nodes may have lost the write as acknowledged it. */
+  /** True when as many nodes may have lost the write as acknowledged it, or as kept it. */
   excuse(write: WriteRecord): boolean {
-    return this.of(write).length >= Math.max(1, write.acks)
+    return this.of(write).length >= Math.max(1, Math.min(write.acks, this.#fewestStaying(write.startMs)))
+  }
+
+  /** Nodes that had joined and had not been told to leave, when they were fewest. */
+  #fewestStaying(fromMs: number): number {
+    const { nodes, faults } = this.#plan
+    const leaves = faults.filter(({ kind }) => kind === 'leave')
+    const stayingAt = (atMs: number) =>
+      nodes.filter(
+        ({ name, joinAtMs }) =>
+          joinAtMs <= atMs && !leaves.some(fault => 'node' in fault && fault.node === name && fault.atMs <= atMs)
+      ).length
+    const times = [fromMs, ...leaves.map(({ atMs }) => atMs).filter(atMs => atMs > fromMs)]
+    return Math.min(...times.map(stayingAt))
   }
 
   /**

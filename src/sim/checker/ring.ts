@@ -8,8 +8,9 @@ import { type Breach, type Rule, seconds } from './rule.ts'
  * before anybody knows of it. Excused for an owner that had lost its directory before it signed the second one. (No other
  * fault of the plan destroys an owner map: they strike range files, and the map is synced when it counts.) Where the owner
  * before was two nodes already, that is what is reported, or was excused. Excused as well where an owner that was given up gives
- * away what another takes over: nobody heard of it any more, or not yet again. To rule that out would take a majority's word for
- * each grant; it is settled by peer id. Source: design §6 (safety of movement, death); failures 46.
+ * away what another takes over: nobody heard of it any more, or not yet again; and where who takes it over is cut off before
+ * others have heard of that, and take it over as well. To rule that out would take a majority's word for each grant; it is settled by
+ * peer id. Source: design §6 (safety of movement, death); failures 46.
  */
 export const twoGrants: Rule = {
   name: 'two-grants',
@@ -64,11 +65,17 @@ function isForgotten({ findings }: Case, { by, atMs }: ClaimSeen): boolean {
   return findings.destroyed.some(({ node, how, atMs: struckMs }) => how === 'wipe' && node === by && struckMs <= atMs)
 }
 
-/** One of the two is the word of the owner before, and the other that of somebody who had given it up. */
+/**
+ * One of the two is the word of the owner before, and the other that of somebody who had given it up; or both are of such, and
+ * the second one could not hear of the first.
+ */
 function isTakenOver(run: Case, before: string | undefined, claims: readonly ClaimSeen[]): boolean {
   const [given, taken] = [claims.filter(({ by }) => by === before), claims.filter(({ by }) => by !== before)]
-  if (before === undefined || given.length !== 1 || taken.length !== 1) return false
-  return run.mayBeTakenFrom(before, { givenMs: given[0]!.atMs, takenMs: taken[0]!.atMs })
+  if (before === undefined) return false
+  if (given.length === 1) return run.mayBeTakenFrom(before, { givenMs: given[0]!.atMs, takenMs: taken[0]!.atMs })
+  const [first, second] = taken.sort((a, b) => a.atMs - b.atMs)
+  if (second === undefined || first!.by === undefined || first!.by === second.by) return false
+  return run.mayBeGivenUp(before, first!.atMs) && run.isAway(first!.by, first!.atMs, second.atMs)
 }
 
 const toldOf = ({ owner, by, node, atMs }: ClaimSeen): string =>

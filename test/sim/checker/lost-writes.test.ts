@@ -153,6 +153,24 @@ test('a disk that is set up to fail may do so at any time', () => {
   assert.equal(account.end([]).broken(), [])
 })
 
+test('where fewer nodes stay than acknowledged it, as many lost directories as stay excuse it', () => {
+  const run = (leaves: [string, number][]) => {
+    const account = new Account()
+    for (const [node, atMs] of leaves) account.fault({ kind: 'leave', atMs, node })
+    account.wipe('n1', T + 5000)
+    account.put({ at: T, acks: 2 })
+    return account.end([]).broken()
+  }
+  assert.equal(run([['n0', T + 100]]), ['lost-write'], 'two stay, and one of them has it')
+  assert.equal(
+    run([
+      ['n0', T + 100],
+      ['n2', T - 100]
+    ]),
+    []
+  )
+})
+
 test('what a power cut excuses depends on durability and on how long ago the write was acknowledged', () => {
   const lost = (durability: Durability, afterMs: number) => {
     const account = new Account({ settings: { durability } })

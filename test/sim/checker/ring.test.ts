@@ -55,12 +55,18 @@ test('two-grants: who lost its directory in between may not know of the first', 
 })
 
 test('two-grants: an owner that was given up may give away what another takes over, just before and just back', () => {
-  const run = (claims: Partial<ClaimSeen>[], forMs: number, reclaimAfterMs = 10_000, fault?: Fault) =>
+  const run = (
+    claims: Partial<ClaimSeen>[],
+    forMs: number,
+    reclaimAfterMs = 10_000,
+    fault?: Fault,
+    more: Fault[] = []
+  ) =>
     seen(
       [{ epoch: 1, owner: 'n0', by: undefined }, ...claims],
       new Account({
         settings: { durability: 'disk', reclaimAfterMs },
-        faults: [fault ?? { kind: 'crash', atMs: 5000, forMs, node: 'n0' }]
+        faults: [fault ?? { kind: 'crash', atMs: 5000, forMs, node: 'n0' }, ...more]
       })
     ).broken()
   const grant = { owner: 'n1', atMs: 22_000 }
@@ -95,6 +101,22 @@ test('two-grants: an owner that was given up may give away what another takes ov
     'for too long'
   )
   assert.equal(run([{ ...grant, by: 'n1' }, reclaim], 15_000), ['two-grants'], 'two have taken it over')
+  const cut: Fault = { kind: 'crash', atMs: 21_000, forMs: 5000, node: 'n1' }
+  const isolated = (claims: Partial<ClaimSeen>[], node: string) =>
+    run(claims, 15_000, 10_000, undefined, [{ ...cut, node }])
+  assert.equal(isolated([{ ...grant, by: 'n1' }, reclaim], 'n1'), [], 'nobody could hear of the first one')
+  assert.equal(isolated([{ ...grant, by: 'n1' }, reclaim], 'n4'), ['two-grants'], 'they could')
+  assert.equal(
+    isolated(
+      [
+        { ...grant, by: 'n1' },
+        { ...grant, by: 'n1', owner: 'n2' }
+      ],
+      'n1'
+    ),
+    ['two-grants'],
+    'it signed both'
+  )
   assert.equal(run([grant, { ...grant, owner: 'n2' }], 15_000), ['two-grants'], 'it has signed twice')
 })
 
