@@ -46,8 +46,10 @@ export class RingFacts {
   async #learn({ peerId, claims }: MemberRecord): Promise<void> {
     const { topology, peers } = this.#parts
     await topology.apply(claims)
-    const said = new Set(claims.map(({ range }) => range))
-    const forgotten = topology.claims().filter(({ range, owner }) => owner === peerId && !said.has(range))
+    // It may know of an older claim only, such as the one by which it gave the range away that has come back to it since.
+    const said = new Map(claims.map(({ range, epoch }) => [range, epoch]))
+    const isForgotten = ({ range, owner, epoch }: Claim) => owner === peerId && (said.get(range) ?? 0) < epoch
+    const forgotten = topology.claims().filter(isForgotten)
     if (forgotten.length === 0) return
     await peers.call(peerId, { type: 'claims', claims: forgotten }, { timeoutMs: this.#timeoutMs })
   }

@@ -1,0 +1,75 @@
+/** What a node makes of what others say of the ring, and whom it tells what they have forgotten. */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Background } from '../src/background.ts'
+import { type Claim, grantMessage } from '../src/claim.ts'
+import type { Peers } from '../src/coordinator/peers.ts'
+import type { MemberRecord } from '../src/membership/member-record.ts'
+import type { Request } from '../src/messages.ts'
+import { RingFacts, type RingFactsParts } from '../src/ring-facts.ts'
+import { silentLog, systemTimers } from '../src/runtime.ts'
+import { Topology } from '../src/topology.ts'
+import { FakeFiles } from './support/fake-files.ts'
+import { fakeSigner } from './support/fake-signer.ts'
+
+const test = suite('ring facts')
+const PARAMS = { clusterId: 'c'.repeat(32), name: 't', q: 4, n: 1, r: 1, w: 1 }
+
+function granted(range: number, epoch: number, owner: string, by: string): Claim {
+  const claim = { range, epoch, owner }
+  return { ...claim, grant: { by, signature: fakeSigner(by).sign(grantMessage(PARAMS.clusterId, claim)) } }
+}
+
+/** Node `a`, which knows these claims; what it tells others. */
+async function node(claims: Claim[]) {
+  const files = new FakeFiles()
+  await files.makeDir('d')
+  const topology = new Topology(
+    { files, signer: fakeSigner('a'), log: silentLog },
+    { dir: 'd', params: PARAMS, zoneOf: () => '' }
+  )
+  await topology.open()
+  await topology.apply(claims)
+  const told: { peerId: string; claims: Claim[] }[] = []
+  const peers = {
+    call: async (peerId: string, request: Request) => {
+      if (request.type === 'claims') told.push({ peerId, claims: request.claims })
+      return { type: 'ok' as const }
+    }
+  } as unknown as Peers
+  const background = new Background({ log: silentLog, timers: systemTimers })
+  const facts = new RingFacts({ background, peers, topology } as unknown as RingFactsParts, { timeoutMs: 1000 })
+  const takeIn = async (record: Partial<MemberRecord>) => {
+    facts.takeIn(record as MemberRecord)
+    await background.stop(1000)
+  }
+  return { topology, told, takeIn }
+}
+
+const BEGUN: Claim[] = [0, 1, 2, 3].map(range => ({ range, epoch: 1, owner: 'a' }))
+/** Of `b` now, by grant of `a`. */
+const OWN = granted(2, 2, 'b', 'a')
+
+test('a record that says all that its node owns brings its news, and is answered by nothing', async () => {
+  const it = await node(BEGUN)
+  await it.takeIn({ peerId: 'b', claims: [OWN] })
+  assert.equal(it.topology.claim(2), OWN)
+  assert.equal(it.told, [])
+})
+
+test('an owner that leaves out what it owns is told', async () => {
+  const it = await node([...BEGUN, OWN])
+  await it.takeIn({ peerId: 'b', claims: [] })
+  assert.equal(it.told, [{ peerId: 'b', claims: [OWN] }])
+})
+
+test('so is one that knows an older claim of that range only: it gave it away, and it has come back', async () => {
+  const away = granted(2, 3, 'c', 'b')
+  const back = granted(2, 4, 'b', 'c')
+  const it = await node([...BEGUN, OWN, away, back])
+  await it.takeIn({ peerId: 'b', claims: [away] })
+  assert.equal(it.told, [{ peerId: 'b', claims: [back] }])
+  assert.equal(it.topology.claim(2), back)
+})
+
+test.run()
