@@ -317,6 +317,7 @@ export class Core {
     if (this.#stopped) return
     this.#publish()
     this.#warnWhenCrowded()
+    this.#facts.tick()
     this.#reconciler.tick()
   }
 

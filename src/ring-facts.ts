@@ -20,6 +20,8 @@ export interface RingFactsParts {
 export class RingFacts {
   readonly #parts: RingFactsParts
   readonly #timeoutMs: number
+  /** Records whose node could not be told what it has forgotten: it is the only one whose record would tell the others. */
+  readonly #untold = new Map<string, MemberRecord>()
 
   constructor(parts: RingFactsParts, init: { timeoutMs: number }) {
     this.#parts = parts
@@ -28,6 +30,11 @@ export class RingFacts {
 
   takeIn(record: MemberRecord): void {
     this.#parts.background.run('taking in ring facts', this.#learn(record))
+  }
+
+  /** Tells once more whoever could not be told. */
+  tick(): void {
+    for (const [peerId, record] of this.#untold) if (this.#parts.peers.isReachable(peerId)) this.takeIn(record)
   }
 
   /** The cluster remembers more than this directory does: nothing here is taken as complete until compared. */
@@ -43,14 +50,21 @@ export class RingFacts {
   }
 
   /** Omission releases nothing (design §6): an owner that leaves out what it owns has lost it, and hears it from us. */
-  async #learn({ peerId, claims }: MemberRecord): Promise<void> {
+  async #learn(record: MemberRecord): Promise<void> {
     const { topology, peers } = this.#parts
-    await topology.apply(claims)
+    const { peerId, claims } = record
+    this.#untold.delete(peerId)
+    await topology.learn(claims)
     // It may know of an older claim only, such as the one by which it gave the range away that has come back to it since.
     const said = new Map(claims.map(({ range, epoch }) => [range, epoch]))
     const isForgotten = ({ range, owner, epoch }: Claim) => owner === peerId && (said.get(range) ?? 0) < epoch
     const forgotten = topology.claims().filter(isForgotten)
     if (forgotten.length === 0) return
-    await peers.call(peerId, { type: 'claims', claims: forgotten }, { timeoutMs: this.#timeoutMs })
+    try {
+      await peers.call(peerId, { type: 'claims', claims: forgotten }, { timeoutMs: this.#timeoutMs })
+    } catch (error) {
+      this.#untold.set(peerId, record)
+      throw error
+    }
   }
 }

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import { Background } from '../src/background.ts'
 import { type Claim, grantMessage } from '../src/claim.ts'
 import type { Peers } from '../src/coordinator/peers.ts'
+import { CoterieError } from '../src/errors.ts'
 import type { MemberRecord } from '../src/membership/member-record.ts'
 import type { Request } from '../src/messages.ts'
 import { RingFacts, type RingFactsParts } from '../src/ring-facts.ts'
@@ -31,19 +32,27 @@ async function node(claims: Claim[]) {
   await topology.open()
   await topology.apply(claims)
   const told: { peerId: string; claims: Claim[] }[] = []
+  const it = { isReachable: true, failures: 0 }
   const peers = {
+    isReachable: () => it.isReachable,
     call: async (peerId: string, request: Request) => {
       if (request.type === 'claims') told.push({ peerId, claims: request.claims })
+      if (it.failures-- > 0) throw new CoterieError('timeout', 'no answer')
       return { type: 'ok' as const }
     }
   } as unknown as Peers
   const background = new Background({ log: silentLog, timers: systemTimers })
   const facts = new RingFacts({ background, peers, topology } as unknown as RingFactsParts, { timeoutMs: 1000 })
+  const done = () => background.stop(1000)
   const takeIn = async (record: Partial<MemberRecord>) => {
     facts.takeIn(record as MemberRecord)
-    await background.stop(1000)
+    await done()
   }
-  return { topology, told, takeIn }
+  const tick = async () => {
+    facts.tick()
+    await done()
+  }
+  return Object.assign(it, { topology, told, takeIn, tick })
 }
 
 const BEGUN: Claim[] = [0, 1, 2, 3].map(range => ({ range, epoch: 1, owner: 'a' }))
@@ -70,6 +79,18 @@ test('so is one that knows an older claim of that range only: it gave it away, a
   await it.takeIn({ peerId: 'b', claims: [away] })
   assert.equal(it.told, [{ peerId: 'b', claims: [back] }])
   assert.equal(it.topology.claim(2), back)
+})
+
+test('who could not be told is told again, once it can be reached, until it has answered', async () => {
+  const it = await node([...BEGUN, OWN])
+  it.failures = 2
+  await it.takeIn({ peerId: 'b', claims: [] })
+  it.isReachable = false
+  await it.tick()
+  assert.is(it.told.length, 1)
+  it.isReachable = true
+  for (let i = 0; i < 4; i++) await it.tick()
+  assert.is(it.told.length, 3)
 })
 
 test.run()
