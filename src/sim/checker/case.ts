@@ -142,12 +142,18 @@ export class Case {
     for (const fault of faults.sort((a, b) => a.atMs - b.atMs)) {
       const last = absences.at(-1)
       const isOne = last !== undefined && fault.atMs <= last.toMs + HARDLY_BACK_MS
+      // What hangs is gone once it is killed: the next process does not hang.
+      const deaths = faults.filter(({ kind, atMs }) => ENDS_PROCESSES.includes(kind) && atMs >= fault.atMs)
+      const forMs = Math.min(
+        fault.forMs,
+        ...(fault.kind === 'pause' ? deaths.map(({ atMs }) => atMs - fault.atMs) : [])
+      )
       // Of a swizzle, some are back long before it is over.
       const share = fault.kind === 'swizzle' ? 1 - SWIZZLE_SHARE : 1
       absences.push({
         fromMs: isOne ? last.fromMs : fault.atMs,
-        backMs: Math.max(last?.backMs ?? 0, fault.atMs + fault.forMs * share),
-        toMs: Math.max(last?.toMs ?? 0, fault.atMs + fault.forMs)
+        backMs: Math.max(last?.backMs ?? 0, fault.atMs + forMs * share),
+        toMs: Math.max(last?.toMs ?? 0, fault.atMs + forMs)
       })
     }
     return absences

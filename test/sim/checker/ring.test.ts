@@ -75,6 +75,14 @@ test('two-grants: an owner that was given up may give away what another takes ov
   assert.equal(run([grant, reclaim], 15_000, 0), ['two-grants'], 'nobody is ever given up')
   assert.equal(run([grant, reclaim], 5000), ['two-grants'], 'it was not away for long enough')
   assert.equal(run([grant, reclaim], 25_000), ['two-grants'], 'it was not back yet')
+  const pause: Fault = { kind: 'pause', atMs: 5000, forMs: 25_000, node: 'n0' }
+  const killed: Fault = { kind: 'crash', atMs: 6000, forMs: 14_000, node: 'n0' }
+  assert.equal(run([grant, reclaim], 0, 10_000, pause), ['two-grants'], 'it hung still')
+  assert.equal(
+    run([grant, reclaim], 0, 10_000, pause, [killed]),
+    [],
+    'the process that hung was killed, and the next one does not'
+  )
   const swizzle: Fault = { kind: 'swizzle', atMs: 5000, forMs: 25_000, nodes: ['n0'] }
   assert.equal(run([grant, reclaim], 0, 10_000, swizzle), [], 'its links are back before the fault is over')
   assert.equal(run([grant, { ...reclaim, atMs: 40_000 }], 15_000), ['two-grants'], 'everybody knows that it is back')
