@@ -29,11 +29,21 @@ export class Majority {
 
   /** More than half of all that have neither left nor been removed seem alive, this node included; suspects do, too. */
   get isHeard(): boolean {
+    return this.#isMost(verdict => verdict !== 'down')
+  }
+
+  /** The same without suspects: a node that was cut off just now suspects everybody, before it takes anybody for down. */
+  get isHeardNow(): boolean {
+    return this.#isMost(verdict => verdict === 'up')
+  }
+
+  #isMost(counts: (verdict: string) => boolean): boolean {
     const { membership } = this.#parts
     const all = this.#all()
-    const isAlive = (peerId: string) => (membership.member(peerId)?.verdict ?? 'down') !== 'down'
-    const alive = all.filter(peerId => peerId === membership.self || isAlive(peerId))
-    return 2 * alive.length > all.length
+    const counted = all.filter(
+      peerId => peerId === membership.self || counts(membership.member(peerId)?.verdict ?? 'down')
+    )
+    return 2 * counted.length > all.length
   }
 
   /** False: others may have taken over what this node takes for its own, or another's, and it would not know. */

@@ -51,6 +51,7 @@ test('more than half have to be up; those that left do not count', () => {
   assert.ok(it.majority.isHeard, 'three of five')
   it.members[1]!.verdict = 'suspect'
   assert.ok(it.majority.isHeard, 'suspects are heard')
+  assert.not(it.majority.isHeardNow, 'but not now')
   it.add('e', { verdict: 'down', status: 'left' })
   assert.ok(it.majority.isHeard)
 })

@@ -26,7 +26,7 @@ export interface ReclaimerParts {
   background: Background
   topology: Topology
   movement: Movement
-  majority: { readonly isHeard: boolean }
+  majority: { readonly isHeard: boolean; readonly isHeardNow: boolean }
   /** What this node thinks of a peer. */
   verdict: (peerId: string) => 'up' | 'suspect' | 'down' | 'left' | 'removed'
   /** Who may own ranges, those that are down included. */
@@ -172,7 +172,7 @@ export class Reclaimer {
         topology.reclaim(
           chosen,
           owner => dead.has(owner),
-          () => stillPlanned() && majority.isHeard && this.#areStillDead(dead)
+          () => stillPlanned() && majority.isHeardNow && this.#areStillDead(dead)
         )
     })
     if (outcome === 'unsafe') for (const flip of asked) this.#unsafe.add(flip)

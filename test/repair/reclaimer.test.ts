@@ -29,6 +29,7 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
   const it = {
     verdicts: {} as Record<string, 'up' | 'suspect' | 'down' | 'left' | 'removed'>,
     isHeard: true,
+    isHeardNow: true,
     moves: [] as Move[],
     outcome: 'moved',
     during: (): void | Promise<void> => {}
@@ -36,6 +37,9 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
   const majority = {
     get isHeard() {
       return it.isHeard
+    },
+    get isHeardNow() {
+      return it.isHeard && it.isHeardNow
     }
   }
   const movement = {
@@ -115,6 +119,18 @@ test('who does not hear most of the others takes nothing, and its silence counts
   assert.is(it.moves.length, 0)
   await it.live(4 * TICK_MS)
   assert.ok(it.moves.length > 0)
+})
+
+test('who suspects most of the others signs nothing: it may have been cut off just now', async () => {
+  const it = await world('ABCABCAB')
+  it.verdicts.C = 'down'
+  it.isHeardNow = false
+  await it.live(2 * AFTER_MS)
+  assert.ok(it.moves.length > 0)
+  assert.is(it.owners(), 'ABCABCAB')
+  it.isHeardNow = true
+  await it.live(4 * TICK_MS)
+  assert.not.match(it.owners(), /C/)
 })
 
 test('what this process did not live through proves nothing', async () => {

@@ -7,8 +7,8 @@ export const DEATH_BUGS: readonly Bug[] = [
     what: 'takes the ranges of silent members over, whoever it hears itself',
     seenIn: 'the reason for a majority',
     file: 'src/majority.ts',
-    find: 'return 2 * alive.length > all.length',
-    replace: 'return alive.length > 0',
+    find: 'return 2 * counted.length > all.length',
+    replace: 'return counted.length > 0',
     scenarios: ['death']
   },
   {
