@@ -162,8 +162,17 @@ export class Leaver {
   }
 
   async #sayFarewell(): Promise<void> {
-    const { files, membership } = this.#parts
-    await this.#init.requests().close()
+    const { files, membership, log } = this.#parts
+    const requests = this.#init.requests()
+    await requests.close()
+    // After a restart it serves until somebody can be told: what it took for others meanwhile goes to them first.
+    if (!this.#isEmpty) {
+      await files.replaceFile(this.#path, encode('leaving'))
+      this.#status = 'leaving'
+      requests.reopen()
+      log.info('has taken writes since it had left: hands them over first')
+      return
+    }
     this.#init.publish()
     for (let round = 0; round < FAREWELL_ROUNDS; round++) await membership.roundNow()
     // Cut off just now: it is said again when somebody can be reached.

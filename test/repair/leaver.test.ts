@@ -2,6 +2,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Leaving } from '../../src/repair/leaver.ts'
+import { rangeOfKey } from '../../src/store-requests.ts'
 import { fails } from '../support/fails.ts'
 import { MemoryCluster, type MemoryNode } from '../support/memory-cluster.ts'
 import { until } from '../support/until.ts'
@@ -104,6 +105,34 @@ test('a node that is killed when it has left, and has not said so, says so when 
   await cluster.settled()
   // The others hear of it by gossip, as of anything that a record says.
   await until('started once more, it joins anew', () => statusAt(n0) === 'up')
+})
+
+test('what it takes for others when it is started again, before it could say so, is theirs before it goes', async () => {
+  const n4 = (await filled(5)).at(-1)!
+  let isSilent = false
+  n4.core.membership.roundNow = () => {
+    n4.network.close()
+    isSilent = true
+    return new Promise(() => {})
+  }
+  await n4.core.leave(false)
+  await until('it has left', () => isSilent, 30_000)
+  const names = new Map([...cluster.nodes.values()].map(({ name, peerId }) => [peerId, name]))
+  for (const name of names.values()) cluster.crash(name)
+  const alone = await cluster.start('n4')
+  const { sloppy } = await alone.core.store.put('late', 'v', { w: 1 })
+  assert.ok(sloppy)
+  const list = alone.core.topology.view.preferenceList(rangeOfKey(new TextEncoder().encode('late'), cluster.params.q))
+  names.delete(n4.peerId)
+  const stranger = [...names.keys()].find(peerId => !list.includes(peerId))!
+  await cluster.start(names.get(stranger)!)
+  const statusOf = async () => ((await alone.core.info('stats')) as { leaving?: Leaving }).leaving?.status
+  await until('it could say so', async () => alone.left === true || (await statusOf()) === 'leaving', 30_000)
+  for (const peerId of list) await cluster.start(names.get(peerId)!)
+  await until('it has left again', () => alone.left === true, 30_000)
+  await cluster.stop('n4')
+  const { core } = cluster.nodes.get(names.get(stranger)!)!
+  assert.equal((await core.store.get('late')).values.map(textOf), ['v'])
 })
 
 test('where all are told to leave at once, they stay', async () => {
