@@ -140,9 +140,10 @@ export class Topology {
 
   /** `written`: the change's way to disk, where there is one. */
   async #takeIn(claims: Claim[]): Promise<{ changed: Claim[]; written?: Promise<void> }> {
-    const told = claims.filter(claim => this.#isNews(claim) || this.#isRival(claim))
-    const signed = told.filter(claim => this.#isSigned(claim))
-    if (signed.length < told.length) this.#warnOfUnsigned(told.filter(claim => !signed.includes(claim)))
+    const [signed, unsigned]: [Claim[], Claim[]] = [[], []]
+    for (const claim of claims)
+      if (this.#isNews(claim) || this.#isRival(claim)) (this.#isSigned(claim) ? signed : unsigned).push(claim)
+    if (unsigned.length > 0) this.#warnOfUnsigned(unsigned)
     const rivals = signed.filter(claim => this.#isRival(claim))
     const held = new Map(rivals.map(({ range }) => [range, this.#map.claim(range)!]))
     const changed = this.#map.merge(signed.filter(claim => this.#isNews(claim)))

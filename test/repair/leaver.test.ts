@@ -38,6 +38,18 @@ async function leaves(node: MemoryNode, force = false): Promise<void> {
   await cluster.stop(node.name)
 }
 
+/** It has left, and hangs the moment before its farewell: nobody hears of it. */
+async function leavesSilently({ core, network }: MemoryNode): Promise<void> {
+  let isSilent = false
+  core.membership.roundNow = () => {
+    network.close()
+    isSilent = true
+    return new Promise(() => {})
+  }
+  await core.leave(false)
+  await until('it has left', () => isSilent, 30_000)
+}
+
 test('a node leaves: the others hold all that it held, share evenly, and know that it has left', async () => {
   const [n0, n1, , n3] = await filled(4)
   const written: Promise<unknown>[] = []
@@ -84,15 +96,7 @@ test('a node that is restarted on its way out goes on; one that has left may com
 
 test('a node that is killed when it has left, and has not said so, says so when it is started again', async () => {
   const [n0, n1, , n3] = await filled(4)
-  let isSilent = false
-  n3.core.membership.roundNow = () => {
-    // The moment before its farewell.
-    n3.network.close()
-    isSilent = true
-    return new Promise(() => {})
-  }
-  await n3.core.leave(false)
-  await until('it has left', () => isSilent, 30_000)
+  await leavesSilently(n3)
   cluster.crash('n3')
   const statusAt = ({ core }: MemoryNode) => core.membership.member(n3.peerId)?.record.status
   assert.equal([n0, n1].map(statusAt), ['leaving', 'leaving'])
@@ -109,14 +113,7 @@ test('a node that is killed when it has left, and has not said so, says so when 
 
 test('what it takes for others when it is started again, before it could say so, is theirs before it goes', async () => {
   const n4 = (await filled(5)).at(-1)!
-  let isSilent = false
-  n4.core.membership.roundNow = () => {
-    n4.network.close()
-    isSilent = true
-    return new Promise(() => {})
-  }
-  await n4.core.leave(false)
-  await until('it has left', () => isSilent, 30_000)
+  await leavesSilently(n4)
   const names = new Map([...cluster.nodes.values()].map(({ name, peerId }) => [peerId, name]))
   for (const name of names.values()) cluster.crash(name)
   const alone = await cluster.start('n4')
