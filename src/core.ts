@@ -153,7 +153,10 @@ export class Core {
     )
     this.#reconciler = reconciler
     const { prepared, leaver, losses, majority } = reconciler
-    this.#facts = new RingFacts({ ...parts, prepared }, { timeoutMs: settings.requestTimeoutMs })
+    this.#facts = new RingFacts(
+      { ...parts, prepared },
+      { timeoutMs: settings.requestTimeoutMs, strangersAfterMs: settings.leaseMs }
+    )
     const coordinator = new Coordinator(
       { ...parts, members: () => this.#shareholders.staying(), isCurrent: () => majority.isCurrent },
       { settings }
@@ -323,7 +326,7 @@ export class Core {
 
   /** What the member record says of ownership and load. */
   #publish(): void {
-    const claims = this.topology.ownClaims()
+    const claims = this.#facts.toTell()
     const owns = claims.some(({ owner }) => owner === this.#ports.signer.peerId)
     const { keys, liveBytes } = this.#storage.totalStats()
     this.#rangeLoads.look()

@@ -1,14 +1,18 @@
-/** What member records say of the ring, taken in; and told to those who have forgotten it (design §6). */
+/** What member records say of the ring: this node's, those taken in, and what those are told who have forgotten it (design §6). */
 import type { Background } from './background.ts'
 import type { Claim } from './claim.ts'
 import type { Peers } from './coordinator/peers.ts'
 import type { MemberRecord } from './membership/member-record.ts'
+import type { Membership } from './membership/membership.ts'
+import type { Clock } from './ports.ts'
 import type { PreparedCopies } from './repair/prepared-copies.ts'
 import type { CopyTable } from './replica/copy-table.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { Topology } from './topology.ts'
 
 export interface RingFactsParts {
+  clock: Clock
+  membership: Membership
   background: Background
   peers: Peers
   topology: Topology
@@ -20,12 +24,30 @@ export interface RingFactsParts {
 export class RingFacts {
   readonly #parts: RingFactsParts
   readonly #timeoutMs: number
+  readonly #strangersFromMs: number
   /** Records whose node could not be told what it has forgotten: it is the only one whose record would tell the others. */
   readonly #untold = new Map<string, MemberRecord>()
 
-  constructor(parts: RingFactsParts, init: { timeoutMs: number }) {
+  /** `strangersAfterMs`: how long gossip has, from now on, to bring the record of an owner that is still a member. */
+  constructor(parts: RingFactsParts, init: { timeoutMs: number; strangersAfterMs: number }) {
     this.#parts = parts
     this.#timeoutMs = init.timeoutMs
+    this.#strangersFromMs = parts.clock.monotonicMs() + init.strangersAfterMs
+  }
+
+  /**
+   * For this node's own record: its claims and grants, and those that no record tells of, since neither who owns the range
+   * nor who gave it has one any more. Until somebody takes the range over, a joiner would not know the whole ring without.
+   */
+  toTell(): Claim[] {
+    const { topology, clock, membership } = this.#parts
+    const areKnown = clock.monotonicMs() >= this.#strangersFromMs
+    const isMute = (peerId: string) =>
+      membership.isRemoved(peerId) || (areKnown && membership.member(peerId) === undefined)
+    const mute = new Set(topology.view.owners().filter(isMute))
+    if (mute.size === 0) return topology.ownClaims()
+    const isOrphaned = ({ owner, grant }: Claim) => mute.has(owner) && (grant === undefined || isMute(grant.by))
+    return [...topology.ownClaims(), ...topology.claims().filter(isOrphaned)]
   }
 
   takeIn(record: MemberRecord): void {

@@ -251,6 +251,18 @@ test('a founder that lost its owner map learns it from the others, and claims no
   await mustBeWhole(load)
 })
 
+test('a joiner knows the whole ring while ranges of removed members wait to be taken over, who had them from one another', async () => {
+  const [n0, n1, n2] = await cluster.startMany(4)
+  for (const { name, peerId } of [n0, n1]) {
+    cluster.crash(name)
+    await n2.core.membership.remove(peerId)
+  }
+  const joiner = await cluster.start('n4')
+  await until('it knows who owns what', () => joiner.core.ready)
+  const owners = new Set(joiner.core.topology.claims().map(({ owner }) => owner))
+  assert.ok(owners.has(n0.peerId) && owners.has(n1.peerId), 'nobody has taken them over yet')
+})
+
 test('a founder that is alone starts again even without its owner map', async () => {
   await cluster.start('n0')
   await named('n0').core.store.put('k', 'v')

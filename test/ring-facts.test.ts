@@ -32,7 +32,7 @@ async function node(claims: Claim[]) {
   await topology.open()
   await topology.apply(claims)
   const told: { peerId: string; claims: Claim[] }[] = []
-  const it = { isReachable: true, failures: 0 }
+  const it = { isReachable: true, failures: 0, nowMs: 0, removed: [] as string[], members: ['a', 'b', 'c'] }
   const peers = {
     isReachable: () => it.isReachable,
     call: async (peerId: string, request: Request) => {
@@ -42,7 +42,13 @@ async function node(claims: Claim[]) {
     }
   } as unknown as Peers
   const background = new Background({ log: silentLog, timers: systemTimers })
-  const facts = new RingFacts({ background, peers, topology } as unknown as RingFactsParts, { timeoutMs: 1000 })
+  const clock = { monotonicMs: () => it.nowMs }
+  const membership = {
+    isRemoved: (peerId: string) => it.removed.includes(peerId),
+    member: (peerId: string) => it.members.find(name => name === peerId)
+  }
+  const parts = { background, peers, topology, clock, membership } as unknown as RingFactsParts
+  const facts = new RingFacts(parts, { timeoutMs: 1000, strangersAfterMs: 10_000 })
   const done = () => background.stop(1000)
   const takeIn = async (record: Partial<MemberRecord>) => {
     facts.takeIn(record as MemberRecord)
@@ -52,7 +58,8 @@ async function node(claims: Claim[]) {
     facts.tick()
     await done()
   }
-  return Object.assign(it, { topology, told, takeIn, tick })
+  const toTell = () => facts.toTell().map(({ range, owner }) => `${range} ${owner}`)
+  return Object.assign(it, { topology, told, takeIn, tick, toTell })
 }
 
 const BEGUN: Claim[] = [0, 1, 2, 3].map(range => ({ range, epoch: 1, owner: 'a' }))
@@ -91,6 +98,26 @@ test('who could not be told is told again, once it can be reached, until it has 
   it.isReachable = true
   for (let i = 0; i < 4; i++) await it.tick()
   assert.is(it.told.length, 3)
+})
+
+test('its own record tells of claims whose owner and granter have no record any more, and of nobody else’s', async () => {
+  const it = await node([...BEGUN, granted(1, 2, 'b', 'c'), granted(2, 2, 'c', 'a'), granted(3, 2, 'c', 'b')])
+  assert.equal(it.toTell(), ['0 a', '2 c'])
+  it.removed = ['b']
+  it.members = ['a', 'c']
+  assert.equal(it.toTell(), ['0 a', '2 c'], 'the record of c, which gave it away, tells of range 1')
+  it.removed = ['b', 'c']
+  it.members = ['a']
+  assert.equal(it.toTell(), ['0 a', '2 c', '1 b', '3 c'])
+})
+
+test('an owner of whom nothing is heard is a stranger only once gossip has had its time', async () => {
+  const it = await node([...BEGUN, granted(1, 2, 'b', 'c')])
+  it.members = ['a']
+  it.nowMs = 9999
+  assert.equal(it.toTell(), ['0 a', '2 a', '3 a'])
+  it.nowMs = 10_000
+  assert.equal(it.toTell(), ['0 a', '2 a', '3 a', '1 b'])
 })
 
 test.run()

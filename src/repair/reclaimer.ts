@@ -134,14 +134,19 @@ export class Reclaimer {
     return dead
   }
 
-  /** The first of those that are up, at once; the others later, one after the other, should nothing come of it. */
+  /**
+   * The first of those that are up, at once; the others later, one after the other, should nothing come of it. Who owns
+   * nothing comes last: a joiner that does not know the whole ring yet would let its turn pass.
+   */
   #isDue(dead: ReadonlySet<string>): boolean {
-    const { clock, survivors, verdict } = this.#parts
+    const { clock, topology, survivors, verdict } = this.#parts
     const { self, turnMs } = this.#init
+    const owners = new Set(topology.view.owners())
     const up = survivors()
       .map(({ peerId }) => peerId)
       .filter(peerId => !dead.has(peerId) && (peerId === self || verdict(peerId) === 'up'))
-    const turn = up.sort().indexOf(self)
+      .sort()
+    const turn = [...up.filter(peerId => owners.has(peerId)), ...up.filter(peerId => !owners.has(peerId))].indexOf(self)
     return turn >= 0 && clock.monotonicMs() - this.#since.ms >= turn * turnMs
   }
 

@@ -109,6 +109,19 @@ test('one that is back for a moment begins again; suspicion is no silence; 0 mea
   assert.is(never.moves.length, 0)
 })
 
+test('who owns nothing yet has the last turn: a joiner may not know the ring', async () => {
+  const it = await world('BCDBCDBC', { self: 'B', members: ['A', 'B', 'C', 'D'] })
+  it.verdicts.D = 'removed'
+  await it.live(AFTER_MS / 2 + 2 * TICK_MS)
+  assert.not.match(it.owners(), /D/)
+  const joiner = await world('BCDBCDBC', { self: 'A', members: ['A', 'B', 'C', 'D'] })
+  joiner.verdicts.D = 'removed'
+  await joiner.live(AFTER_MS)
+  assert.is(joiner.moves.length, 0)
+  await joiner.live(2 * AFTER_MS)
+  assert.not.match(joiner.owners(), /D/, 'should nothing come of the others')
+})
+
 test('who does not hear most of the others takes nothing, and its silence counts from when it hears them again', async () => {
   const it = await world('ABCABCAB')
   it.verdicts.C = 'down'
