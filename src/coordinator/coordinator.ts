@@ -21,7 +21,7 @@ import { Deadline } from './deadline.ts'
 import type { Peers } from './peers.ts'
 import { answersNeeded } from './quorum.ts'
 import { type ReadResult, readKey } from './read.ts'
-import { StaleView } from './replica-calls.ts'
+import { callMember, StaleView } from './replica-calls.ts'
 import { PATIENCE, writeKey } from './write.ts'
 
 type Get = Extract<Request, { type: 'get' }>
@@ -169,9 +169,18 @@ export class Coordinator {
     }
   }
 
-  #read(range: number, { key, r }: Pick<Get, 'key' | 'r'>, deadline: Deadline): Promise<ReadResult> {
+  #read(
+    range: number,
+    { key, r }: Pick<Get, 'key' | 'r'>,
+    deadline: Deadline,
+    isForContext = false
+  ): Promise<ReadResult> {
     const parts = { ...this.#parts, hedges: this.#hedges, fallbacks: (of: number) => this.#fallbacks(of) }
-    return readKey(parts, { range, key, needed: this.#needed(r, this.#parts.topology.params.r) }, deadline)
+    return readKey(
+      parts,
+      { range, key, needed: this.#needed(r, this.#parts.topology.params.r), isForContext },
+      deadline
+    )
   }
 
   /** `asStandIn`: into the copy that is kept for list members, none of which could be asked. */
@@ -217,7 +226,7 @@ export class Coordinator {
   async #seen(range: number, request: Put, deadline: Deadline): Promise<CausalContext | undefined> {
     if (request.context !== undefined) return decodeContext(request.context, this.#scope(request.key))
     if (request.value !== undefined) return undefined
-    const { state } = await this.#read(range, { key: request.key, r: 'default' }, deadline)
+    const { state } = await this.#read(range, { key: request.key, r: 'default' }, deadline, true)
     return state.context
   }
 
@@ -275,23 +284,11 @@ export class Coordinator {
 
   async #askOrStandIn(peer: string, range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
     deadline.check('the operation')
-    if (peer !== this.#parts.peers.self) return this.#askMember(peer, range, { ...request, forwarded: true }, deadline)
+    if (peer !== this.#parts.peers.self)
+      return callMember(this.#parts, peer, range, { ...request, forwarded: true }, deadline.options())
     if (request.type === 'get') return this.#get(range, request, deadline)
     if (request.type === 'put') return this.#put(range, request, deadline, true)
     throw new CoterieError('wrong-node', `this node does not hold range ${range}`)
-  }
-
-  async #askMember(member: string, range: number, request: ClientRequest, deadline: Deadline): Promise<Answer> {
-    const { peers, topology } = this.#parts
-    const answer = await peers.call(member, request, deadline.options())
-    if (answer.type !== 'moved') return answer
-    const news = await topology.learn(answer.claims)
-    if (news.length > 0 || !topology.view.isMember(range, member)) throw new StaleView()
-    // It knows nothing newer, so it is the one that is behind.
-    await peers.call(member, { type: 'claims', claims: topology.claimsAround(range) }, deadline.options())
-    const again = await peers.call(member, request, deadline.options())
-    if (again.type !== 'moved') return again
-    throw new CoterieError('wrong-node', `${member} does not hold range ${range}`)
   }
 
   /** Who may stand in: the owners after the list, then members that own nothing; those that answer first. */

@@ -19,6 +19,16 @@ export class Deadline {
     return Math.max(0, this.#endMs - this.#clock.monotonicMs())
   }
 
+  /** Its time is up: in less than a millisecond nothing is done, and timers are no more exact. */
+  get isPast(): boolean {
+    return this.remainingMs < 1
+  }
+
+  /** What is still to be done is to be done for nobody: its time is up, or the caller has given up. */
+  get isOver(): boolean {
+    return this.isPast || this.signal?.aborted === true
+  }
+
   /** Throws when there is no time left or the caller has given up. `what` completes "… was not done in time". */
   check(what: string): void {
     this.signal?.throwIfAborted()

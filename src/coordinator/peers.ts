@@ -68,7 +68,7 @@ export class Peers {
     return this.#network.peerId
   }
 
-  /** Rejects like `Network.request`; `unreachable` and `timeout` count against the peer's health. */
+  /** Rejects like `Network.request`; `unreachable` and `timeout`, unless it had no time to speak of, count against the peer's health. */
   async call(peerId: string, request: Request, options: RequestOptions): Promise<Answer> {
     if (peerId === this.self) return this.#local(request, options)
     const startMs = this.#clock.monotonicMs()
@@ -81,7 +81,9 @@ export class Peers {
       this.#health.reportSuccess(peerId)
       return answer
     } catch (error) {
-      if (isCoterieError(error, 'unreachable', 'timeout')) this.#health.reportFailure(peerId)
+      // What had next to no time left says nothing of the peer.
+      const isHasty = isCoterieError(error, 'timeout') && this.#clock.monotonicMs() - startMs < this.hedgeDelayMs
+      if (isCoterieError(error, 'unreachable', 'timeout') && !isHasty) this.#health.reportFailure(peerId)
       throw error
     } finally {
       if (isQuick) this.#silence.ended(peerId)

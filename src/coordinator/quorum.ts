@@ -29,13 +29,16 @@ export function answersNeeded(level: Level, { n, byDefault, owners }: QuorumRule
 export type ReadVerdict = 'waiting' | 'value' | 'absent' | 'failed'
 
 /**
- * A value needs R answers, one of them from a holder; "no such key" needs R answers from synced copies. A stand-in's answer
- * counts, and is never synced.
+ * A value needs R answers that show one together; "no such key", a deleted one as well, needs R answers from synced copies,
+ * since a copy that lacks what it should have may be all that stands beside an old delete. A stand-in's answer counts, and is
+ * never synced.
  */
 export class ReadQuorum {
   readonly #needed: number
   readonly #members: readonly string[]
-  readonly #answers = new Map<string, { holds: boolean; synced: boolean }>()
+  /** Of each that has answered: whether its copy is synced. */
+  readonly #answers = new Map<string, boolean>()
+  #shows = false
   readonly #failed = new Set<string>()
   /** How many may be asked beside the members; asked for only when the members alone cannot do it. */
   readonly #spares: () => number
@@ -46,8 +49,10 @@ export class ReadQuorum {
     this.#spares = spares
   }
 
-  answer(member: string, holds: boolean, synced: boolean): ReadVerdict {
-    this.#answers.set(member, { holds, synced })
+  /** `shows`: all answers up to this one together show a value. */
+  answer(member: string, shows: boolean, synced: boolean): ReadVerdict {
+    this.#answers.set(member, synced)
+    this.#shows = shows
     return this.verdict
   }
 
@@ -62,8 +67,8 @@ export class ReadQuorum {
 
   get verdict(): ReadVerdict {
     const answers = [...this.#answers.values()]
-    if (answers.length >= this.#needed && answers.some(({ holds }) => holds)) return 'value'
-    if (answers.filter(({ synced }) => synced).length >= this.#needed) return 'absent'
+    if (answers.length >= this.#needed && this.#shows) return 'value'
+    if (answers.filter(synced => synced).length >= this.#needed) return 'absent'
     // A replica that has not answered yet may be a holder, or synced: only when none is left is the read hopeless,
     // or when even all of them would be too few.
     const isHopeless = (open: number) => open <= 0 || answers.length + open < this.#needed

@@ -6,16 +6,15 @@
 import type { Background } from '../background.ts'
 import { CoterieError } from '../errors.ts'
 import type { HedgeBudget } from '../hedge-budget.ts'
-import type { Clock, Timers } from '../ports.ts'
+import type { Timers } from '../ports.ts'
 import { decodeState, encodeState } from '../version/codec.ts'
-import { emptyState, type KeyState, merge, sameVersions } from '../version/key-state.ts'
+import { emptyState, isDead, type KeyState, merge, sameVersions } from '../version/key-state.ts'
 import { type Deadline, withinDeadline } from './deadline.ts'
 import { ReadQuorum } from './quorum.ts'
 import { mergeReplica, type ReplicaParts, readReplica, readStandIn, StaleView } from './replica-calls.ts'
 import { PATIENCE } from './write.ts'
 
 export interface ReadParts extends ReplicaParts {
-  clock: Clock
   timers: Timers
   background: Background
   /** Who may stand in for members of a range's list, best first, this node included. */
@@ -29,12 +28,16 @@ export interface ReadResult {
   replies: number
 }
 
+export interface ReadTarget {
+  range: number
+  key: Uint8Array
+  needed: number
+  /** R answers will do, whatever they say: for the context of what is there, and not to tell anybody what is not. */
+  isForContext?: boolean
+}
+
 /** Throws StaleView when the ring moved, `not-available` when too few replicas answered. */
-export async function readKey(
-  parts: ReadParts,
-  target: { range: number; key: Uint8Array; needed: number },
-  deadline: Deadline
-): Promise<ReadResult> {
+export async function readKey(parts: ReadParts, target: ReadTarget, deadline: Deadline): Promise<ReadResult> {
   const members = parts.topology.view.preferenceList(target.range)
   const read = new QuorumRead(parts, target, members, deadline)
   return withinDeadline(read.run(), deadline, parts.timers, () => read.tooFew(`within ${deadline.timeoutMs} ms`))
@@ -45,7 +48,7 @@ const MAX_STAND_INS = 2
 
 class QuorumRead {
   readonly #parts: ReadParts
-  readonly #target: { range: number; key: Uint8Array; needed: number }
+  readonly #target: ReadTarget
   readonly #deadline: Deadline
   readonly #members: readonly string[]
   /** Whom to ask, in this order. */
@@ -54,18 +57,15 @@ class QuorumRead {
   #standIns: number | undefined
   readonly #quorum: ReadQuorum
   readonly #states = new Map<string, KeyState | undefined>()
+  /** All that have answered so far. */
+  #merged = emptyState()
   readonly #failures: string[] = []
   /** Those that have answered or failed. */
   readonly #heard = new Set<string>()
   #asked = 0
   #settled = 0
 
-  constructor(
-    parts: ReadParts,
-    target: { range: number; key: Uint8Array; needed: number },
-    members: readonly string[],
-    deadline: Deadline
-  ) {
+  constructor(parts: ReadParts, target: ReadTarget, members: readonly string[], deadline: Deadline) {
     this.#parts = parts
     this.#target = target
     this.#deadline = deadline
@@ -102,7 +102,7 @@ class QuorumRead {
         const verdict = this.#quorum.verdict
         if (!done) {
           if (verdict === 'value' || verdict === 'absent') finish(() => resolve(this.#result()))
-          else if (verdict === 'failed') finish(() => reject(this.tooFew('')))
+          else if (verdict === 'failed' || this.#deadline.isOver) finish(() => reject(this.tooFew('')))
           else if (this.#asked === this.#settled) ask(1)
         }
         if (done && this.#asked === this.#settled) this.#mend()
@@ -127,7 +127,7 @@ class QuorumRead {
       const usualMs = () => Math.max(...this.#order.slice(0, this.#asked).map(member => peers.usualMs(member)))
       const arm = () =>
         timers.after(usualMs(), () => {
-          if (done) return
+          if (done || this.#deadline.isOver) return
           const late = this.#order.slice(0, this.#asked).filter(member => !this.#heard.has(member))
           for (const member of late) peers.slow(member)
           const isSilent = late.some(member => peers.isSilent(member))
@@ -160,24 +160,20 @@ class QuorumRead {
     const { state, synced } = await read(this.#parts, member, range, key, this.#deadline.options())
     const decoded = state === undefined ? undefined : decodeState(state)
     this.#states.set(member, decoded)
-    this.#quorum.answer(member, decoded !== undefined, synced)
-  }
-
-  #merged(): KeyState {
     const nowMs = this.#parts.clock.wallMs()
-    let merged = emptyState()
-    for (const state of this.#states.values()) if (state !== undefined) merged = merge(merged, state, nowMs)
-    return merged
+    if (decoded !== undefined) this.#merged = merge(this.#merged, decoded, nowMs)
+    const shows = this.#target.isForContext === true || !isDead(this.#merged, nowMs)
+    this.#quorum.answer(member, shows, synced)
   }
 
   #result(): ReadResult {
     const standIns = [...this.#states.keys()].filter(peer => !this.#members.includes(peer)).length
-    return { state: this.#merged(), replies: this.#quorum.answers - standIns }
+    return { state: this.#merged, replies: this.#quorum.answers - standIns }
   }
 
   /** Read repair: every replica that answered with less than the merge of all gets the merge. */
   #mend(): void {
-    const merged = this.#merged()
+    const merged = this.#merged
     const stale = [...this.#states].filter(
       ([member, state]) => this.#members.includes(member) && !sameVersions(state ?? emptyState(), merged)
     )

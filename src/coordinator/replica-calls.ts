@@ -4,8 +4,9 @@
  */
 import { CoterieError } from '../errors.ts'
 import type { Answer, Request } from '../messages.ts'
-import type { RequestOptions } from '../ports.ts'
+import type { Clock, RequestOptions } from '../ports.ts'
 import type { Topology } from '../topology.ts'
+import { Deadline } from './deadline.ts'
 import { expectAnswer, type Peers } from './peers.ts'
 
 /** The ring that the operation was planned on is stale, and ours has just become newer: plan again. */
@@ -14,31 +15,31 @@ export class StaleView extends Error {
 }
 
 export interface ReplicaParts {
+  clock: Clock
   peers: Peers
   topology: Topology
 }
 
-type ReplicaRequest = Extract<Request, { type: 'read' | 'merge' }>
-
-async function callReplica(
-  parts: ReplicaParts,
+/** Asks a list member; one that answers `moved` knows better, and we learn from it, or is behind us, and is told. */
+export async function callMember(
+  { clock, peers, topology }: ReplicaParts,
   member: string,
-  request: ReplicaRequest,
+  range: number,
+  request: Request,
   options: RequestOptions
 ): Promise<Answer> {
-  const answer = await parts.peers.call(member, request, options)
+  const deadline = new Deadline(clock, options)
+  const answer = await peers.call(member, request, options)
   if (answer.type !== 'moved') return answer
-  const news = await parts.topology.learn(answer.claims)
+  const news = await topology.learn(answer.claims)
   // Another operation, or gossip, may have brought the same news a moment ago.
-  if (news.length > 0 || !parts.topology.view.isMember(request.range, member)) throw new StaleView()
+  if (news.length > 0 || !topology.view.isMember(range, member)) throw new StaleView()
   // It knows nothing newer, so it is the one that is behind.
-  await parts.peers.call(member, { type: 'claims', claims: parts.topology.claimsAround(request.range) }, options)
-  const again = await parts.peers.call(member, request, options)
+  deadline.check('the request')
+  await peers.call(member, { type: 'claims', claims: topology.claimsAround(range) }, deadline.options())
+  const again = await peers.call(member, request, deadline.options())
   if (again.type !== 'moved') return again
-  throw new CoterieError(
-    'wrong-node',
-    `${member} does not hold range ${request.range}, though the ring known here says so`
-  )
+  throw new CoterieError('wrong-node', `${member} does not hold range ${range}, though the ring known here says so`)
 }
 
 /** What a node that is not on the list keeps for those that are (design §10). */
@@ -71,7 +72,10 @@ export async function readReplica(
   key: Uint8Array,
   options: RequestOptions
 ): Promise<{ state?: Uint8Array; synced: boolean }> {
-  return expectAnswer(await callReplica(parts, member, { type: 'read', range, key, standIn: false }, options), 'state')
+  return expectAnswer(
+    await callMember(parts, member, range, { type: 'read', range, key, standIn: false }, options),
+    'state'
+  )
 }
 
 export async function mergeReplica(
@@ -83,7 +87,7 @@ export async function mergeReplica(
   options: RequestOptions
 ): Promise<void> {
   expectAnswer(
-    await callReplica(parts, member, { type: 'merge', range, key, state, standIn: false }, options),
+    await callMember(parts, member, range, { type: 'merge', range, key, state, standIn: false }, options),
     'merged'
   )
 }

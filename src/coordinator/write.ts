@@ -6,7 +6,7 @@
 import type { Background } from '../background.ts'
 import { CoterieError } from '../errors.ts'
 import type { HedgeBudget } from '../hedge-budget.ts'
-import type { Timers } from '../ports.ts'
+import type { Timer, Timers } from '../ports.ts'
 import type { WriteIntent, Written } from '../replica/replicas.ts'
 import { type Deadline, withinDeadline } from './deadline.ts'
 import { WriteQuorum } from './quorum.ts'
@@ -17,6 +17,8 @@ import { mergeReplica, mergeStandIn, type ReplicaParts, StaleView } from './repl
  * over from a larger budget.
  */
 export const PATIENCE = 4
+/** A write that is stored gets its missing copies however late it is: each of them has at least so much time. */
+const BEHIND_MS = 2000
 
 export interface WriteParts extends ReplicaParts {
   timers: Timers
@@ -48,7 +50,7 @@ export interface WriteResult extends Omit<Written, 'stored' | 'bytes'> {
   sloppy: boolean
 }
 
-/** Throws `not-available` when W nodes cannot be reached: the write may still take effect. */
+/** Throws `not-available` when W nodes cannot be reached, and then the write may still take effect; or when it was too late to begin. */
 export async function writeKey(
   parts: WriteParts,
   copy: MintingCopy,
@@ -56,7 +58,8 @@ export async function writeKey(
   intent: WriteIntent,
   deadline: Deadline
 ): Promise<WriteResult> {
-  const written = await copy.write(target.range, target.key, intent)
+  const mustBeWanted = () => deadline.check('the write')
+  const written = await copy.write(target.range, target.key, { ...intent, mustBeWanted })
   const replication = new Replication(parts, target, written, deadline)
   const { acks, sloppy } = await withinDeadline(replication.run(), deadline, parts.timers, () =>
     replication.tooFew(`within ${deadline.timeoutMs} ms`)
@@ -101,17 +104,20 @@ class Replication {
         // Those that stand in may be cut off as well.
         for (const peer of this.#open) this.#standIns.delete(peer)
         this.#fill()
-        waitLong()
       }
-      const waitLong = (forMs = standInDelayMs * PATIENCE) => {
-        if (this.#deadline.remainingMs <= 0) return
-        timer = timers.after(forMs, () => (hedges.spendLong() ? passOver() : waitLong()))
+      // Else one that is overloaded would make more work for all the others.
+      const mayPassOver = (late: number) => {
+        if (!this.#slow && this.#isWaitingForSilent()) return true
+        if (late === 1) return hedges.spend()
+        return late % PATIENCE === 0 && hedges.spendLong()
       }
-      let timer = timers.after(standInDelayMs, () => {
-        // Else one that is overloaded would make more work for all the others.
-        if (this.#isWaitingForSilent() || hedges.spend()) passOver()
-        else waitLong(standInDelayMs * (PATIENCE - 1))
-      })
+      const wait = (late: number): Timer =>
+        timers.after(standInDelayMs, () => {
+          if (this.#deadline.isPast) return
+          if (mayPassOver(late)) passOver()
+          timer = wait(late + 1)
+        })
+      let timer = wait(1)
       this.#judge = () => {
         const { verdict, acks, isSloppy } = this.#quorum
         if (verdict === 'waiting') return
@@ -160,6 +166,7 @@ class Replication {
   /** As many stand-ins as there are members that do not take it. */
   #fill(): void {
     if (!this.#slow && this.#away.size === 0 && this.#lastError === undefined) return
+    if (this.#isOver) return
     const isWaiting = this.#quorum.verdict === 'waiting'
     const missing = this.#members().filter(
       member =>
@@ -172,6 +179,17 @@ class Replication {
       if (next === undefined) return
       this.#standIn(next)
     }
+  }
+
+  /** It has failed: what is not sent yet is for nobody. */
+  get #isOver(): boolean {
+    return this.#deadline.isPast && this.#quorum.verdict !== 'stored'
+  }
+
+  /** Without the caller's signal: a write that its caller gave up is still replicated as far as time allows. */
+  get #timeout(): { timeoutMs: number } {
+    const { timeoutMs } = this.#deadline.options()
+    return { timeoutMs: this.#quorum.verdict === 'stored' ? Math.max(timeoutMs, BEHIND_MS) : timeoutMs }
   }
 
   #isWaitingForSilent(): boolean {
@@ -199,10 +217,7 @@ class Replication {
     const { range, key } = this.#target
     try {
       if (peer === this.#parts.peers.self) await this.#written.stored
-      else {
-        const { timeoutMs } = this.#deadline.options()
-        await mergeStandIn(this.#parts, peer, range, key, this.#written.bytes, { timeoutMs })
-      }
+      else await mergeStandIn(this.#parts, peer, range, key, this.#written.bytes, this.#timeout)
       this.#quorum.standIn(peer)
     } catch (error) {
       this.#lastError = error
@@ -217,11 +232,7 @@ class Replication {
     const { range, key, asStandIn } = this.#target
     try {
       if (member === this.#parts.peers.self && !asStandIn) await this.#written.stored
-      else {
-        // Without the caller's signal: a write that its caller gave up is still replicated as far as time allows.
-        const { timeoutMs } = this.#deadline.options()
-        await mergeReplica(this.#parts, member, range, key, this.#written.bytes, { timeoutMs })
-      }
+      else await mergeReplica(this.#parts, member, range, key, this.#written.bytes, this.#timeout)
       this.#quorum.ack(member)
     } catch (error) {
       if (error instanceof StaleView) {

@@ -9,6 +9,10 @@ import type { Replicas } from '../replica/replicas.ts'
 import type { Topology } from '../topology.ts'
 import { compareRanges } from './compare.ts'
 
+/** Of the interval: how soon a session that was cut is tried again. */
+const SOON_SHARE = 1 / 10
+/** And a peer that comes and goes, as one that is suspected now and then, is compared with no more often than this. */
+const RETURN_MS = 5000
 /** Sessions that this node leads at once: the rest of its time belongs to clients. */
 const SESSIONS_AT_ONCE = 2
 
@@ -47,6 +51,8 @@ export class AntiEntropy {
   readonly #parts: AntiEntropyParts
   readonly #intervalMs: number
   readonly #dueMs = new Map<string, number>()
+  /** When the latest session with each peer began. */
+  readonly #beganMs = new Map<string, number>()
   readonly #running = new Map<string, SessionProgress>()
   readonly #counts = { sessions: 0, failed: 0, received: 0, sent: 0, lastMs: 0 }
 
@@ -59,9 +65,11 @@ export class AntiEntropy {
     return { ...this.#counts, running: [...this.#running.values()] }
   }
 
-  /** A peer is back: what we share with it is compared at the next tick. */
+  /** A peer is back: what we share with it is compared at the next tick, unless it was a moment ago. */
   peerReturned(peerId: string): void {
-    this.#dueMs.set(peerId, 0)
+    const beganMs = this.#beganMs.get(peerId) ?? Number.NEGATIVE_INFINITY
+    const soonMs = beganMs + Math.min(RETURN_MS, this.#intervalMs * SOON_SHARE)
+    this.#dueMs.set(peerId, Math.min(soonMs, this.#dueMs.get(peerId) ?? soonMs))
   }
 
   tick(): void {
@@ -70,7 +78,11 @@ export class AntiEntropy {
     const nowMs = clock.monotonicMs()
     const mine = topology.view.rangesHeldBy(peers.self)
     const others = new Set(mine.flatMap(range => topology.view.preferenceList(range)))
-    for (const peer of this.#dueMs.keys()) if (!others.has(peer)) this.#dueMs.delete(peer)
+    for (const peer of this.#dueMs.keys()) {
+      if (others.has(peer)) continue
+      this.#dueMs.delete(peer)
+      this.#beganMs.delete(peer)
+    }
     for (const peer of others) {
       // One side of each pair leads, so that a pair compares once.
       if (peer <= peers.self || !peers.isReachable(peer) || this.#running.has(peer)) continue
@@ -79,6 +91,7 @@ export class AntiEntropy {
       else if (due <= nowMs && this.#running.size < SESSIONS_AT_ONCE) {
         const shared = mine.filter(range => topology.view.isMember(range, peer))
         this.#dueMs.set(peer, nowMs + this.#intervalMs * (0.9 + 0.2 * random.float()))
+        this.#beganMs.set(peer, nowMs)
         background.run('anti-entropy', this.#session(peer, shared))
       }
     }
@@ -103,7 +116,7 @@ export class AntiEntropy {
     } catch (error) {
       this.#counts.failed++
       // Soon again: a session that was cut has left something to do.
-      this.#dueMs.set(peer, clock.monotonicMs() + this.#intervalMs / 10)
+      this.#dueMs.set(peer, clock.monotonicMs() + this.#intervalMs * SOON_SHARE)
       throw error
     } finally {
       this.#running.delete(peer)

@@ -41,6 +41,8 @@ export interface WriteIntent {
   /** 16 hex digits. */
   writeId: string
   expiresAtMs: number
+  /** Throws where nobody waits for it any more: asked last, since a disk that stalled may have taken long. */
+  mustBeWanted?: () => void
 }
 
 export interface Written {
@@ -189,6 +191,7 @@ export class Replicas {
       const { state, tag } = await this.#appends.current(range, stored)
       if (!this.#appends.isCurrent(range, stored, tag)) continue
       this.#mustTakeWrites(range)
+      intent.mustBeWanted?.()
       const nowMs = this.#clock.wallMs()
       const actor = this.#actors.of(range)
       const result = write(state ?? emptyState(), {

@@ -64,10 +64,18 @@ test('the order is: this node, the fastest that answer, those that are down', as
 
 test('silence counts against a peer, an answer for it, a refusal for neither', async () => {
   const it = world({ good: 1, silent: 'timeout', gone: 'unreachable', busy: 'overloaded' })
+  it.hold = async () => void (it.nowMs += 100)
   for (const peerId of ['good', 'silent', 'gone', 'busy']) {
     await it.peers.call(peerId, REQUEST, { timeoutMs: 10 }).catch(() => undefined)
   }
   assert.equal(it.reports, ['+good', '-silent', '-gone'])
+})
+
+test('a request that had next to no time left says nothing of a peer', async () => {
+  const it = world({ well: 'timeout' })
+  it.hold = async () => void (it.nowMs += 99)
+  await it.peers.call('well', REQUEST, { timeoutMs: 99 }).catch(() => undefined)
+  assert.equal(it.reports, [])
 })
 
 test('a peer that answers nothing of what others answer at once is silent, comes last, and is back with its first answer', async () => {

@@ -32,7 +32,7 @@ test('no level asks for more than there are owners, nor for nobody', () => {
   )
 })
 
-type Event = { member: string; kind: 'fail' } | { member: string; kind: 'answer'; holds: boolean; synced: boolean }
+type Event = { member: string; kind: 'fail' } | { member: string; kind: 'answer'; shows: boolean; synced: boolean }
 
 /** One event of every member, in any order. */
 const eventsArb: fc.Arbitrary<Event[]> = fc.integer({ min: 1, max: 5 }).chain(n =>
@@ -43,8 +43,8 @@ const eventsArb: fc.Arbitrary<Event[]> = fc.integer({ min: 1, max: 5 }).chain(n 
     )
     .map(([order, facts]) =>
       order.map((member, i): Event => {
-        const [fails, holds, synced] = facts[i]
-        return fails ? { member, kind: 'fail' } : { member, kind: 'answer', holds, synced }
+        const [fails, shows, synced] = facts[i]
+        return fails ? { member, kind: 'fail' } : { member, kind: 'answer', shows, synced }
       })
     )
 )
@@ -58,10 +58,10 @@ test('a read says value, absent or failed exactly when it may, and never changes
       assert.is(read.verdict, 'waiting')
       events.forEach((event, i) => {
         const verdict =
-          event.kind === 'fail' ? read.fail(event.member) : read.answer(event.member, event.holds, event.synced)
+          event.kind === 'fail' ? read.fail(event.member) : read.answer(event.member, event.shows, event.synced)
         const answers = events.slice(0, i + 1).flatMap(one => (one.kind === 'answer' ? [one] : []))
         const open = members.length - (i + 1)
-        const value = answers.length >= needed && answers.some(({ holds }) => holds)
+        const value = answers.length >= needed && answers.at(-1)!.shows
         const absent = !value && answers.filter(({ synced }) => synced).length >= needed
         assert.is(verdict === 'value', value)
         assert.is(verdict === 'absent', absent)
@@ -84,6 +84,13 @@ test('copies that are syncing never make a key absent', () => {
   const other = new ReadQuorum(2, ['a', 'b', 'c'])
   other.answer('a', false, false)
   assert.is(other.answer('b', true, false), 'value')
+})
+
+test('what an answer brought to light another one may have deleted: then it takes answers of synced copies', () => {
+  const read = new ReadQuorum(2, ['a', 'b', 'c'])
+  assert.is(read.answer('a', true, true), 'waiting')
+  assert.is(read.answer('b', false, false), 'waiting')
+  assert.is(read.answer('c', false, true), 'absent')
 })
 
 test('a write is stored at W, failed when W is out of reach, and waits otherwise', () => {

@@ -5,13 +5,16 @@ import { Background } from '../../src/background.ts'
 import type { Claim } from '../../src/claim.ts'
 import { Deadline } from '../../src/coordinator/deadline.ts'
 import type { Peers } from '../../src/coordinator/peers.ts'
+import { readKey } from '../../src/coordinator/read.ts'
 import { readReplica, StaleView } from '../../src/coordinator/replica-calls.ts'
 import { writeKey } from '../../src/coordinator/write.ts'
 import { CoterieError, isCoterieError } from '../../src/errors.ts'
 import { HedgeBudget } from '../../src/hedge-budget.ts'
 import type { Answer, Request } from '../../src/messages.ts'
+import type { RequestOptions } from '../../src/ports.ts'
 import { silentLog, systemClock, systemTimers } from '../../src/runtime.ts'
 import type { Topology } from '../../src/topology.ts'
+import { encodeState } from '../../src/version/codec.ts'
 import { bytesOf, intent, openReplica } from '../support/memory-replica.ts'
 
 const test = suite('replica calls')
@@ -27,7 +30,10 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
     calls: [] as string[],
     /** Who may stand in. */
     fallbacks: [] as string[],
-    answer: (_member: string, _request: Request): Answer | Promise<Answer> => ({ type: 'merged', synced: true })
+    answer: (_member: string, _request: Request, _options: RequestOptions): Answer | Promise<Answer> => ({
+      type: 'merged',
+      synced: true
+    })
   }
   const topology = {
     view: {
@@ -47,12 +53,16 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
     isReachable: () => true,
     isAnswering: () => true,
     isSilent: () => false,
-    call: async (member: string, request: Request) => {
+    call: async (member: string, request: Request, options: RequestOptions) => {
       it.calls.push(`${member} ${request.type}`)
-      return it.answer(member, request)
-    }
+      return it.answer(member, request, options)
+    },
+    byHealth: (members: string[]) => members,
+    usualMs: () => 10,
+    slow: () => {},
+    hedgeDelayMs: 100
   } as unknown as Peers
-  return Object.assign(it, { topology, peers })
+  return Object.assign(it, { topology, peers, clock: systemClock })
 }
 
 const failure = (work: Promise<unknown>): Promise<unknown> =>
@@ -194,6 +204,89 @@ test('a write fails when fewer than W nodes are left, those that may stand in in
   }
   assert.ok(isCoterieError(await failure(write(parts, 2)), 'not-available'))
   assert.equal(parts.calls.sort(), ['b merge', 'c merge', 'x merge', 'y merge'])
+})
+
+const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
+
+/** What a hung process does to who asks it. */
+async function hang({ timeoutMs }: RequestOptions): Promise<Answer> {
+  await pause(timeoutMs + 1)
+  throw new CoterieError('timeout', 'no answer')
+}
+
+test('a write that was stored in time gets its last copy behind its deadline, from one that has time to take it', async () => {
+  const parts = world()
+  parts.fallbacks = ['x', 'y']
+  const given = Promise.withResolvers<number>()
+  parts.answer = (member, _request, options) => {
+    if (member === 'c') return hang(options)
+    if (member === 'x') given.resolve(options.timeoutMs)
+    return { type: 'merged', synced: true }
+  }
+  assert.is((await write(parts, 2, { timeoutMs: 200 })).acks, 2)
+  assert.ok((await given.promise) >= 1000)
+  assert.not.ok(parts.calls.includes('y merge'))
+})
+
+test('a write that has failed asks nobody after its deadline', async () => {
+  const parts = world()
+  parts.fallbacks = ['x', 'y', 'z']
+  const hung: Promise<unknown>[] = []
+  parts.answer = (_member, _request, options) => {
+    const answer = hang(options)
+    hung.push(answer.catch(() => undefined))
+    return answer
+  }
+  const hedges = new HedgeBudget()
+  while (hedges.spend());
+  while (hedges.spendLong());
+  assert.ok(isCoterieError(await failure(write(parts, 2, { timeoutMs: 200, hedges })), 'not-available'))
+  await Promise.all(hung)
+  await pause(1)
+  assert.equal(parts.calls, ['b merge', 'c merge'])
+})
+
+async function read(parts: ReturnType<typeof world>, { isForContext = false, timeoutMs = OPTIONS.timeoutMs } = {}) {
+  const background = new Background({ log: silentLog, timers: systemTimers })
+  const reading = {
+    ...parts,
+    timers: systemTimers,
+    background,
+    fallbacks: () => parts.fallbacks,
+    hedges: new HedgeBudget()
+  }
+  return readKey(reading, { range: 1, key: KEY, needed: 2, isForContext }, new Deadline(systemClock, { timeoutMs }))
+}
+
+test('an old delete beside a copy that is not in sync makes no key absent: what came after it may have been lost there', async () => {
+  const dead = await openReplica()
+  const { state } = await dead.replicas.write(dead.replicas.rangeOf(KEY), KEY, intent(undefined))
+  const parts = world()
+  const answers = { b: { state: encodeState(state), synced: true }, c: { synced: false } }
+  parts.answer = (member, { type }) => {
+    if (type !== 'read') return { type: 'merged', synced: true }
+    if (member === 'a') throw new CoterieError('unreachable', 'gone')
+    return { type: 'state', ...answers[member as 'b' | 'c'] }
+  }
+  assert.ok(isCoterieError(await failure(read(parts)), 'not-available'))
+  assert.equal((await read(parts, { isForContext: true })).state, state, 'to delete it again takes its context only')
+  answers.c.synced = true
+  assert.is((await read(parts)).replies, 2)
+})
+
+test('a read asks nobody after its deadline', async () => {
+  const parts = world()
+  parts.fallbacks = ['x', 'y']
+  const hung: Promise<unknown>[] = []
+  parts.answer = (_member, _request, options) => {
+    const answer = hang(options)
+    hung.push(answer.catch(() => undefined))
+    return answer
+  }
+  assert.ok(isCoterieError(await failure(read(parts, { timeoutMs: 5 })), 'not-available'))
+  await Promise.all(hung)
+  await pause(1)
+  assert.equal(parts.calls, ['a read', 'b read'])
 })
 
 test.run()

@@ -90,8 +90,8 @@ function missed(run: Case, key: KeyCase, moving: boolean): Breach[] {
 /**
  * `false-absence`. A read that begins after a write was acknowledged by W never says "no such key": that takes R synced
  * answers, and a copy that was wiped is not synced before it has met N − W + 1 others. (With wipes a value may be
- * stale: its R answers may be an older holder's and a wiped node's.) Not judged for keys with a delete or an expiry, whose
- * holders answer with nothing, and not where wipes took as many copies as acknowledged the write.
+ * stale: its R answers may be an older holder's and a wiped node's.) Not judged for writes with an expiry, or beside which
+ * or after which a delete or another such write may have come; and not where wipes took as many copies as acknowledged the write.
  * Source: design §6 (safety of movement 1, 2) and §8; failures 7, 40, 47.
  */
 export const falseAbsence: Rule = {
@@ -106,9 +106,14 @@ export const falseAbsence: Rule = {
         const { startMs, endMs, values } = read
         if (values.length > 0 || !run.isQuorumRead(read) || run.losses.by(endMs!) !== 'wipes') continue
         const before = key.writes.filter(write => write.startMs <= endMs!)
-        if (before.some(({ value, expiresAtMs }) => value === undefined || expiresAtMs !== undefined)) continue
+        const passing = before.filter(({ value, expiresAtMs }) => value === undefined || expiresAtMs !== undefined)
+        // One whose fate is not known may be done late.
+        const passedMs = Math.max(
+          ...passing.map(({ outcome, endMs }) => (outcome === 'acked' ? endMs! : Number.POSITIVE_INFINITY))
+        )
         const firm = before.filter(
           write =>
+            write.startMs > passedMs &&
             run.isQuorumWrite(write) &&
             write.endMs! <= startMs &&
             !run.losses.excuse(write) &&

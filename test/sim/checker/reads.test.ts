@@ -115,8 +115,19 @@ test('false-absence: after a wipe no read says that there is no such key', () =>
   assert.equal(
     absent(account => void account.delete({ at: T + 1500, outcome: 'unknown' })),
     [],
-    'a tombstone answers'
+    'it may have been deleted'
   )
+  const deleted = (at: number, outcome?: 'unknown') => {
+    const account = new Account()
+    account.delete({ at, ...(outcome && { outcome }) })
+    account.put({ at: T })
+    account.wipe('n1', T + 1000)
+    account.read({ at: T + 2000, values: [] })
+    return account.end([1]).broken()
+  }
+  assert.equal(deleted(T - 1000), ['false-absence'], 'an old tombstone is no answer to what came after it')
+  assert.equal(deleted(T - 1000, 'unknown'), [], 'which may be done late')
+  assert.equal(deleted(T), [], 'at the same time')
 
   const stale = twoWrites().wipe('n1', T + 1000)
   stale.read({ at: T + 2000, values: [0] })
