@@ -116,7 +116,8 @@ export class Mirrors {
         { type: 'merge', range, key, state, standIn: false },
         { timeoutMs: MIRROR_TIMEOUT_MS }
       )
-      // A member that has given its copy up comes back, if ever, with a syncing one, which is compared before it counts.
+      // A member that has given its copy up, or frozen it, vouches for it no more (`prepared-copies.ts`): it comes back, if ever, with
+      // a syncing one, which is compared before it counts.
       if (answer.type !== 'merged') this.#byRange.get(range)?.delete(member)
     } catch (error) {
       const mirror = this.#live(range, member)

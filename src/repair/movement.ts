@@ -97,9 +97,11 @@ export class Movement {
       // Another flip came between: what was prepared may not be what is needed now.
       if (!planned()) return nothing('again')
       if (!ready) return nothing('held')
-      // The seals hold for a lease; a claim signed on the strength of lapsed ones could lose what was acknowledged since.
-      if (clock.monotonicMs() - sealedMs > this.#leaseMs / 2) return nothing('again')
-      const claims = await move.sign(flips, planned)
+      // The seals hold for a lease; a claim signed on the strength of lapsed ones could lose what was acknowledged since. A disk
+      // that stalls may take as long to sign it.
+      const areSealed = () => clock.monotonicMs() - sealedMs <= this.#leaseMs / 2
+      if (!areSealed()) return nothing('again')
+      const claims = await move.sign(flips, () => planned() && areSealed())
       if (claims.length > 0) this.#tell(flips, effects, claims)
       return { outcome: 'moved', claims }
     })

@@ -50,8 +50,11 @@ export class PreparedCopies {
   readonly #parts: PreparedParts
   readonly #leaseMs: number
   readonly #byRange = new Map<number, Prepared>()
-  /** Damages of each copy when an owner was last told that it is level: what a grant is signed on. */
-  readonly #vouched = new Map<number, number>()
+  /**
+   * Damages of each copy when an owner was last told that it is level: what a grant is signed on. No longer than the seals
+   * hold, which began later: whoever signs after that signs nothing that counts.
+   */
+  readonly #vouched = new Map<number, { damages: number; untilMs: number }>()
   #working: Promise<void> | undefined
 
   constructor(parts: PreparedParts, init: { leaseMs: number }) {
@@ -64,7 +67,8 @@ export class PreparedCopies {
    * been signed on their strength meanwhile.
    */
   reopened(ranges: number[]): void {
-    for (const range of ranges) this.#vouched.set(range, this.#parts.replicas.damages(range))
+    const untilMs = this.#parts.clock.monotonicMs() + this.#leaseMs
+    for (const range of ranges) this.#vouched.set(range, { damages: this.#parts.replicas.damages(range), untilMs })
   }
 
   /** This directory is not what the cluster remembers: nothing that it says of its copies counts. */
@@ -99,7 +103,7 @@ export class PreparedCopies {
     const finished = await this.#freshPass(wanted, timeoutMs / 2)
     const { headway, outstanding } = this.#parts.transfers
     const synced = finished ? ranges.filter(range => this.#isLevel(range, sources)) : []
-    for (const range of synced) this.#vouched.set(range, this.#parts.replicas.damages(range))
+    for (const range of synced) this.#vouched.set(range, { damages: this.#parts.replicas.damages(range), untilMs })
     return {
       type: 'pulled',
       synced,
@@ -110,8 +114,9 @@ export class PreparedCopies {
 
   /** Renews the mirrors, compares again where one had a gap, and lets go of what has become ours or is not wanted. */
   tick(): void {
-    const { clock, background } = this.#parts
+    const { clock, background, copies } = this.#parts
     this.#takeGranted()
+    const lapsed: number[] = []
     for (const [range, { sources, level, verdicts }] of this.#byRange) {
       for (const [source, untilMs] of sources) {
         if (untilMs > clock.monotonicMs()) continue
@@ -124,7 +129,10 @@ export class PreparedCopies {
       for (const { arrivals } of verdicts.values()) arrivals.close()
       this.#byRange.delete(range)
       this.#parts.fills.forget(range)
+      if (this.#mayCompare && !this.#isMember(range) && copies.status(range) === 'synced') lapsed.push(range)
     }
+    // Should a grant come after all: its seals have lapsed as well.
+    if (lapsed.length > 0) background.run('doubting copies that nobody asks for', copies.set(lapsed, 'syncing'))
     this.#parts.fills.tick()
     if (this.#byRange.size > 0) background.run('renewing the mirrors of prepared copies', this.#work())
   }
@@ -134,10 +142,14 @@ export class PreparedCopies {
    * takes nothing away. Where the new owner is the whole list, there is nobody to be compared with again.
    */
   #takeGranted(): void {
-    const { topology, peers, replicas, copies, background } = this.#parts
-    for (const [range, damages] of this.#vouched) {
+    const { clock, topology, peers, replicas, copies, background } = this.#parts
+    for (const [range, { damages, untilMs }] of this.#vouched) {
       const status = copies.status(range)
       const granted = topology.claim(range)?.owner === peers.self
+      if (this.#mayCompare && untilMs <= clock.monotonicMs()) {
+        this.#vouched.delete(range)
+        continue
+      }
       if (!granted && status !== 'none') continue
       this.#vouched.delete(range)
       if (!granted || status === 'none' || replicas.damages(range) !== damages) continue
@@ -268,7 +280,12 @@ export class PreparedCopies {
   #isToDoubt(range: number): boolean {
     // It may have been given up, and be wanted again, while the source did not answer.
     if (!this.#byRange.has(range) || this.#parts.copies.status(range) === 'none') return false
-    return this.#parts.topology.params.n > 1 || !this.#vouched.has(range)
+    return this.#mayCompare || !this.#vouched.has(range)
+  }
+
+  /** False: a list is one node, and nobody else has what this one lacks. */
+  get #mayCompare(): boolean {
+    return this.#parts.topology.params.n > 1
   }
 
   async #compare(source: string, ranges: number[]): Promise<void> {

@@ -28,6 +28,8 @@ async function world(ring: string, dead: string) {
   const it = {
     statusOf: (_member: string, _range: number): CopyStatus => 'synced',
     lost: [] as number[],
+    /** How long the disk takes for an owner map. */
+    diskMs: 0,
     pulls: [] as { member: string; ranges: number[]; sources: string[] }[]
   }
   const isReachable = (peerId: string) => !dead.includes(peerId)
@@ -57,7 +59,10 @@ async function world(ring: string, dead: string) {
       movement.run({
         asked: [{ range, to }],
         isWanted: () => true,
-        sign: (flips, stillPlanned) => topology.reclaim(flips, owner => dead.includes(owner), stillPlanned),
+        sign: (flips, stillPlanned) => {
+          if (it.diskMs > 0) timers.after(it.diskMs, files.hold('replaceFile', /ring/))
+          return topology.reclaim(flips, owner => dead.includes(owner), stillPlanned)
+        },
         bereft: { patient, isDead: owner => dead.includes(owner), isLost: range => it.lost.includes(range) }
       })
     )
@@ -113,6 +118,15 @@ test('a list whose loss was accepted changes, though nobody in sync is left; one
     it.pulls.some(({ ranges }) => ranges.includes(3)),
     'there is nobody to copy it from'
   )
+})
+
+test('a claim that the disk took so long to sign that the seals may have lapsed is none', async () => {
+  const it = await world('ABCDABCD', 'D')
+  it.diskMs = 16_000
+  assert.equal((await it.take(3, 'A', true)).claims, [])
+  assert.is(it.topology.claim(3)?.owner, 'D')
+  it.diskMs = 1000
+  assert.is((await it.take(3, 'A', true)).claims.length, 1)
 })
 
 test.run()

@@ -266,6 +266,21 @@ test('a granted copy is synced, whatever became of its mirrors after it was vouc
   assert.is(it.member.replicas.status(RANGE), 'synced')
 })
 
+test('a grant that comes when the seals have lapsed makes no copy synced: others may have acknowledged writes without it', async () => {
+  for (const cut of [true, false]) {
+    const it = await world()
+    assert.ok(await it.pull())
+    if (cut) it.cut.add('s0')
+    if (cut) await it.pull()
+    it.nowMs += LEASE_MS
+    it.prepared.tick()
+    it.listed = true
+    it.owner = 'm'
+    it.prepared.tick()
+    await until('it is in doubt', () => it.member.replicas.status(RANGE) === 'syncing')
+  }
+})
+
 test('where the new owner is the whole list, what was vouched for stays synced on disk, and is compared again before it is once more', async () => {
   const it = await world()
   it.n = 1
