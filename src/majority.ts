@@ -27,7 +27,7 @@ export class Majority {
     this.#trustMs = init.reclaimAfterMs === 0 ? Number.POSITIVE_INFINITY : init.reclaimAfterMs * TRUST_SHARE
   }
 
-  /** More than half of all that have neither left nor been removed seem alive, this node included; suspects do, too. */
+  /** More than half of the owners that have neither left nor been removed seem alive, this node included; suspects do, too. */
   get isHeard(): boolean {
     return this.#isMost(verdict => verdict !== 'down')
   }
@@ -63,12 +63,17 @@ export class Majority {
     return times[Math.floor(times.length / 2)]!
   }
 
-  /** Members that have not left, and owners that nobody has told us about since our start. */
+  /**
+   * Owners that have neither left nor been removed, those that nobody has told about since our start included. Who owns nothing
+   * yet has no say: joiners on the small side of a cut would make a second majority of it.
+   */
   #all(): string[] {
     const { membership, topology } = this.#parts
     const members = membership.members()
-    const known = new Set(members.map(({ peerId }) => peerId))
-    const silent = topology.view.owners().filter(owner => !known.has(owner) && !membership.isRemoved(owner))
-    return [...members.filter(({ record }) => record.status !== 'left').map(({ peerId }) => peerId), ...silent]
+    const hasLeft = (peerId: string) => membership.member(peerId)?.record.status === 'left'
+    const owners = topology.view.owners().filter(owner => !membership.isRemoved(owner) && !hasLeft(owner))
+    // Before it knows the ring.
+    if (owners.length === 0) return members.filter(({ record }) => record.status !== 'left').map(({ peerId }) => peerId)
+    return owners
   }
 }

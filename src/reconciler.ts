@@ -91,7 +91,7 @@ export class Reconciler {
       {
         ...parts,
         movement: this.#movement,
-        mayGive: () => this.majority.isCurrent,
+        mayGive: () => this.majority.isCurrent && this.majority.isHeard,
         mayOwn: peerId => shareholders.mayOwn(peerId)
       },
       { leaseMs }

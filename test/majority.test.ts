@@ -27,7 +27,11 @@ function world(owners: string[] = []) {
   const clock = { monotonicMs: () => it.nowMs, wallMs: () => 0 }
   it.add('me')
   const majority = new Majority({ clock, membership, topology }, { reclaimAfterMs: 1000 })
-  return Object.assign(it, { majority, never: new Majority({ clock, membership, topology }, { reclaimAfterMs: 0 }) })
+  return Object.assign(it, {
+    owners,
+    majority,
+    never: new Majority({ clock, membership, topology }, { reclaimAfterMs: 0 })
+  })
 }
 
 test('a node that is alone is the majority; of an owner that nobody has told of, it is not', () => {
@@ -41,17 +45,32 @@ test('a node that is alone is the majority; of an owner that nobody has told of,
   assert.ok(silent.majority.isCurrent)
 })
 
+test('joiners on the small side of a cut make no majority of it; before the ring is known, all members count', () => {
+  const it = world(['me', 'a', 'b', 'c', 'd'])
+  it.add('a')
+  for (const peerId of ['b', 'c', 'd']) it.add(peerId, { verdict: 'down', aliveMs: -2000 })
+  for (const peerId of ['e', 'f']) it.add(peerId, { status: 'joining' })
+  assert.not(it.majority.isHeard)
+  assert.not(it.majority.isCurrent)
+  const unknowing = world()
+  unknowing.add('a', { verdict: 'down' })
+  assert.not(unknowing.majority.isHeard)
+})
+
 test('more than half have to be up; those that left do not count', () => {
-  const it = world()
+  const it = world(['me', 'a', 'b', 'c'])
+  const { owners } = it
   it.add('a')
   it.add('b', { verdict: 'down' })
   it.add('c', { verdict: 'down' })
   assert.not(it.majority.isHeard, 'two of four')
+  owners.push('d')
   it.add('d')
   assert.ok(it.majority.isHeard, 'three of five')
   it.members[1]!.verdict = 'suspect'
   assert.ok(it.majority.isHeard, 'suspects are heard')
   assert.not(it.majority.isHeardNow, 'but not now')
+  owners.push('e')
   it.add('e', { verdict: 'down', status: 'left' })
   assert.ok(it.majority.isHeard)
 })

@@ -24,7 +24,10 @@ export interface HandoverParts {
   peers: Peers
   topology: Topology
   movement: Movement
-  /** False while this node may not know that others own by now what it takes for its own. */
+  /**
+   * False while this node may not know that others own by now what it takes for its own, or hears too few of them: what it gave
+   * to joiners on its side of a cut would make owners of them, and a majority of the smaller side.
+   */
   mayGive: () => boolean
   /** True for a member that may be given ranges: known, and neither leaving nor left. */
   mayOwn: (peerId: string) => boolean

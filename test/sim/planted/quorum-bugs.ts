@@ -14,8 +14,8 @@ export const QUORUM_BUGS: readonly Bug[] = [
     name: 'read-quorum-off-by-one',
     what: 'counts one answer of a read twice',
     file: 'src/coordinator/quorum.ts',
-    find: 'this.#answers.set(member, { holds, synced })',
-    replace: "this.#answers.set(member, { holds, synced }).set('', { holds, synced })",
+    find: 'this.#answers.set(member, synced)',
+    replace: "this.#answers.set(member, synced).set('', synced)",
     scenarios: ['partition', 'hot-key', 'calm']
   },
   {
@@ -24,7 +24,7 @@ export const QUORUM_BUGS: readonly Bug[] = [
     what: 'lets a copy that is still being filled say that there is no such key',
     seenIn: 'Riak before 1.0: ownership before the data',
     file: 'src/coordinator/quorum.ts',
-    find: "if (answers.filter(({ synced }) => synced).length >= this.#needed) return 'absent'",
+    find: "if (answers.filter(synced => synced).length >= this.#needed) return 'absent'",
     replace: "if (answers.length >= this.#needed) return 'absent'",
     scenarios: ['wipe']
   },
@@ -32,9 +32,9 @@ export const QUORUM_BUGS: readonly Bug[] = [
     name: 'hedge-counts-twice',
     what: 'counts every answer of a read twice once it has asked one replica more than R',
     file: 'src/coordinator/read.ts',
-    find: 'this.#quorum.answer(member, decoded !== undefined, synced)',
+    find: 'this.#quorum.answer(member, shows, synced)',
     replace:
-      "for (const again of this.#asked > this.#target.needed ? ['', '2'] : ['']) this.#quorum.answer(member + again, decoded !== undefined, synced)",
+      "for (const again of this.#asked > this.#target.needed ? ['', '2'] : ['']) this.#quorum.answer(member + again, shows, synced)",
     scenarios: ['pauses', 'hot-key', 'swarm']
   },
   {
