@@ -16,7 +16,7 @@ import type { Topology } from '../topology.ts'
 import type { Moved } from './movement.ts'
 
 const STATUS_TIMEOUT_MS = 2000
-/** Until a takeover that could not be is tried again. */
+/** Until a takeover is tried again, or goes on with the ranges that it had to leave. */
 const PAUSE_MS = 200
 
 export interface LossParts {
@@ -111,18 +111,21 @@ export class Losses {
       : `range ${range}: nobody of its list can be reached, and its owner ${owner} may still take itself for one; it can be taken over when that one has been down or removed for long enough`
   }
 
-  /** Ranges without a list member that lives need one first. */
+  /**
+   * Ranges without a list member that lives need one first. However a try ends, time has to pass before the next.
+   */
   async #takeOver(ranges: readonly number[], endMs: number): Promise<void> {
     const { clock, timers, reclaimer } = this.#parts
+    const deserted = () => ranges.filter(range => this.#reachable(range).length === 0)
     for (;;) {
-      const deserted = ranges.filter(range => this.#reachable(range).length === 0)
-      if (deserted.length === 0) return
-      const outcome = await reclaimer.takeLost(new Set(deserted))
-      if (outcome === 'moved') continue
+      const before = deserted()
+      if (before.length > 0) await reclaimer.takeLost(new Set(before))
+      const left = deserted()
+      if (left.length === 0) return
       if (clock.monotonicMs() + PAUSE_MS >= endMs)
         throw new CoterieError(
           'range-busy',
-          `nobody could take over range ${deserted.join(', ')} in time: where ranges beside it have no synced copy either, accept their loss along with it (coterie status names them)`
+          `nobody could take over range ${left.join(', ')} in time: where ranges beside it have no synced copy either, accept their loss along with it (coterie status names them)`
         )
       await timers.sleep(PAUSE_MS)
     }

@@ -102,7 +102,9 @@ export class Movement {
       const areSealed = () => clock.monotonicMs() - sealedMs <= this.#leaseMs / 2
       if (!areSealed()) return nothing('again')
       const claims = await move.sign(flips, () => planned() && areSealed())
-      if (claims.length > 0) this.#tell(flips, effects, claims)
+      // Whoever was told that something moved would go on at once, and find the same again.
+      if (claims.length === 0) return nothing(planned() ? 'held' : 'again')
+      this.#tell(flips, effects, claims)
       return { outcome: 'moved', claims }
     })
   }

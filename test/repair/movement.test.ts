@@ -30,6 +30,7 @@ async function world(ring: string, dead: string) {
     lost: [] as number[],
     /** How long the disk takes for an owner map. */
     diskMs: 0,
+    maySign: true,
     pulls: [] as { member: string; ranges: number[]; sources: string[] }[]
   }
   const isReachable = (peerId: string) => !dead.includes(peerId)
@@ -61,7 +62,8 @@ async function world(ring: string, dead: string) {
         isWanted: () => true,
         sign: (flips, stillPlanned) => {
           if (it.diskMs > 0) timers.after(it.diskMs, files.hold('replaceFile', /ring/))
-          return topology.reclaim(flips, owner => dead.includes(owner), stillPlanned)
+          const isDead = (owner: string) => dead.includes(owner)
+          return topology.reclaim(flips, isDead, () => stillPlanned() && it.maySign)
         },
         bereft: { patient, isDead: owner => dead.includes(owner), isLost: range => it.lost.includes(range) }
       })
@@ -79,6 +81,13 @@ test('new members of a dead one’s lists copy from N − W + 1 synced members t
     assert.is(sources.length, 2)
     assert.not.ok(sources.includes('D') || sources.includes(member))
   }
+})
+
+test('what was not signed has not moved: not now, unless the ring has changed under the plan', async () => {
+  const it = await world('ABCDABCD', 'D')
+  it.maySign = false
+  assert.equal(await it.take(3, 'C', true), { outcome: 'held', claims: [] })
+  assert.is(it.topology.claim(3)?.owner, 'D')
 })
 
 test('a list with a syncing member is waited for as long as there is patience; then one synced copy is enough', async () => {
