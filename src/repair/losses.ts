@@ -32,7 +32,7 @@ export interface LossParts {
   majority: { readonly isHeard: boolean }
   reclaimer: {
     isDead(peerId: string): boolean
-    takeLost(ranges: ReadonlySet<number>): Promise<Moved['outcome']>
+    takeLost(ranges: ReadonlySet<number>, accepted: ReadonlySet<number>): Promise<Moved['outcome']>
   }
 }
 
@@ -112,14 +112,16 @@ export class Losses {
   }
 
   /**
-   * Ranges without a list member that lives need one first. However a try ends, time has to pass before the next.
+   * Ranges without a list member that lives need one first. That changes the lists beside them, and those may be lost as well
+   * though somebody of them lives: all that are accepted may change. However a try ends, time has to pass before the next.
    */
   async #takeOver(ranges: readonly number[], endMs: number): Promise<void> {
     const { clock, timers, reclaimer } = this.#parts
+    const accepted = new Set(ranges)
     const deserted = () => ranges.filter(range => this.#reachable(range).length === 0)
     for (;;) {
       const before = deserted()
-      if (before.length > 0) await reclaimer.takeLost(new Set(before))
+      if (before.length > 0) await reclaimer.takeLost(new Set(before), accepted)
       const left = deserted()
       if (left.length === 0) return
       if (clock.monotonicMs() + PAUSE_MS >= endMs)

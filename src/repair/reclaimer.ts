@@ -96,9 +96,10 @@ export class Reclaimer {
 
   /**
    * Takes over ranges of dead members that nobody else takes, since no synced copy is left of them and an operator has
-   * accepted that (`losses.ts`). Whoever is told does it: the others hold these ranges back.
+   * accepted that (`losses.ts`). Whoever is told does it: the others hold these ranges back. `accepted`: all whose loss is,
+   * since lists beside these change along with them.
    */
-  async takeLost(ranges: ReadonlySet<number>): Promise<Moved['outcome']> {
+  async takeLost(ranges: ReadonlySet<number>, accepted: ReadonlySet<number>): Promise<Moved['outcome']> {
     const { majority, clock } = this.#parts
     if (this.#running) this.#heldUpMs = clock.monotonicMs()
     const dead = this.#deadOnes
@@ -107,7 +108,7 @@ export class Reclaimer {
     this.#running = true
     this.#heldUpMs = Number.NEGATIVE_INFINITY
     try {
-      return await this.#take(flips, dead, range => ranges.has(range))
+      return await this.#take(flips, dead, range => accepted.has(range))
     } finally {
       this.#running = false
     }

@@ -96,4 +96,14 @@ test('a node that may sign nothing now says so in time, and lets the rest of the
   assert.is(it.topology.claim(3)?.owner, 'D')
 })
 
+test('ranges beside one another that are lost are taken over and accepted together, though members of one list live', async () => {
+  const isLost = (range: number) => range === 2 || range === 3
+  const alone = await world(range => (isLost(range) ? 'syncing' : 'synced'))
+  assert.match((await alone.accept([3], 5000)).outcome, /^range-busy: .*accept their loss along with it/)
+  const it = await world(range => (isLost(range) ? 'syncing' : 'synced'))
+  assert.is((await it.accept([2, 3], 5000)).outcome, 'ok')
+  assert.match(it.topology.claim(3)!.owner, /^[ABC]$/)
+  assert.equal([...it.accepted].sort(), [2, 3])
+})
+
 test.run()
