@@ -10,6 +10,7 @@ import type { PlanMember } from '../ring/planner.ts'
 import { planReclaims } from '../ring/reclaim-planner.ts'
 import type { Flip } from '../ring/ring-view.ts'
 import type { Topology } from '../topology.ts'
+import { FlipWindow } from './flip-window.ts'
 import type { Moved, Movement } from './movement.ts'
 import { UnsafeFlips } from './unsafe-flips.ts'
 
@@ -55,6 +56,8 @@ export class Reclaimer {
   /** Who is dead, and since when it is these. */
   #since = { dead: '', ms: 0 }
   readonly #unsafe: UnsafeFlips
+  /** One for each: what an operator waits for must not keep what nobody waits for from its turn, nor the other way round. */
+  readonly #windows = { own: new FlipWindow(RANGES_AT_ONCE), lost: new FlipWindow(RANGES_AT_ONCE) }
   #running = false
   /** When an operator was last told to wait. */
   #heldUpMs = Number.NEGATIVE_INFINITY
@@ -83,7 +86,7 @@ export class Reclaimer {
     const flips = this.#plan(dead)
     if (flips.length === 0) return
     this.#running = true
-    const taking = this.#take(flips, dead).finally(() => {
+    const taking = this.#take(flips, dead, { window: this.#windows.own }).finally(() => {
       this.#running = false
     })
     background.run('taking over the ranges of dead members', taking)
@@ -108,7 +111,7 @@ export class Reclaimer {
     this.#running = true
     this.#heldUpMs = Number.NEGATIVE_INFINITY
     try {
-      return await this.#take(flips, dead, range => accepted.has(range))
+      return await this.#take(flips, dead, { window: this.#windows.lost, isLost: range => accepted.has(range) })
     } finally {
       this.#running = false
     }
@@ -165,10 +168,10 @@ export class Reclaimer {
   async #take(
     flips: readonly Flip[],
     dead: ReadonlySet<string>,
-    isLost: (range: number) => boolean = () => false
+    { window, isLost = () => false }: { window: FlipWindow; isLost?: (range: number) => boolean }
   ): Promise<Moved['outcome']> {
     const { clock, topology, movement, majority, log } = this.#parts
-    const asked = flips.slice(0, RANGES_AT_ONCE)
+    const asked = window.of(flips)
     const isPatient = clock.monotonicMs() - this.#since.ms < this.#init.patienceMs
     const { outcome, claims } = await movement.run({
       asked,
@@ -182,7 +185,10 @@ export class Reclaimer {
         )
     })
     if (outcome === 'unsafe') for (const flip of asked) this.#unsafe.add(flip)
-    if (claims.length === 0) return outcome
+    if (claims.length === 0) {
+      window.passOver(asked)
+      return outcome
+    }
     this.#reclaimed += claims.length
     log.warn('took over ranges of members that are dead', { ranges: claims.length, from: [...dead].join() })
     return outcome

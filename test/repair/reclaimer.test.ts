@@ -11,7 +11,7 @@ import { fakeSigner } from '../support/fake-signer.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
 const test = suite('reclaimer')
-const PARAMS = { clusterId: 'c'.repeat(32), name: 't', q: 8, n: 2, r: 1, w: 1 }
+const PARAMS = { clusterId: 'c'.repeat(32), name: 't', n: 2, r: 1, w: 1 }
 const AFTER_MS = 10_000
 const TICK_MS = 1000
 
@@ -22,7 +22,7 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
   await files.makeDir('d')
   const topology = new Topology(
     { files, signer: fakeSigner(self), log: silentLog },
-    { dir: 'd', params: PARAMS, zoneOf: () => '' }
+    { dir: 'd', params: { ...PARAMS, q: ring.length }, zoneOf: () => '' }
   )
   await topology.open()
   await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
@@ -32,6 +32,7 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
     isHeardNow: true,
     moves: [] as Move[],
     outcome: 'moved',
+    isHeld: (_range: number) => false,
     during: (): void | Promise<void> => {}
   }
   const majority = {
@@ -46,7 +47,9 @@ async function world(ring: string, { self = 'A', members = [...new Set(ring)], r
     async run(move: Move) {
       it.moves.push(move)
       await it.during()
-      const claims = it.outcome === 'moved' ? await move.sign(move.asked, () => true) : []
+      const free = move.asked.filter(({ range }) => !it.isHeld(range))
+      if (free.length === 0) return { outcome: 'held', claims: [] }
+      const claims = it.outcome === 'moved' ? await move.sign(free, () => true) : []
       return { outcome: it.outcome, claims }
     }
   } as unknown as Movement
@@ -201,6 +204,27 @@ test('what would be unsafe is not planned again on the same ring', async () => {
   const asked = it.moves.flatMap(move => move.asked.map(({ range, to }) => `${range} ${to}`))
   assert.is(new Set(asked).size, asked.length)
   assert.is(asked.length, 4, 'both ranges for either survivor, and no more')
+})
+
+test('where many ranges are held, those behind them have their turn; and the held ones, once they are held no more', async () => {
+  const it = await world('C'.repeat(700) + 'AB'.repeat(162), { members: ['A', 'B'] })
+  it.verdicts.C = 'left'
+  it.isHeld = range => range < 600
+  await it.live(6 * TICK_MS)
+  assert.ok(it.moves.every(({ asked }) => asked.length <= 256))
+  assert.equal([it.owners().lastIndexOf('C'), it.reclaimer.reclaimed], [599, 100])
+  it.isHeld = () => false
+  await it.live(6 * TICK_MS)
+  assert.not.match(it.owners(), /C/)
+  const few = await world('C'.repeat(200) + 'AB'.repeat(28), { members: ['A', 'B'] })
+  few.verdicts.C = 'left'
+  few.isHeld = () => true
+  await few.live(2 * TICK_MS)
+  assert.ok(few.moves.length > 1)
+  assert.ok(
+    few.moves.every(({ asked }) => asked.length === 200 && asked[0]!.range === 0),
+    'all of them, in the same order'
+  )
 })
 
 test('one that turns up before the claims are signed keeps its ranges', async () => {
