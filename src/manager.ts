@@ -21,7 +21,10 @@ export class Manager {
     this.#onChange = init.onChange
   }
 
-  /** Throws `refused` with the reason, and `bad-usage` for a peer that is no member. */
+  /**
+   * Throws `refused` with the reason, `bad-usage` for a peer that is no member, and `disk-full` or `internal` where the disk does
+   * not take what is to be remembered.
+   */
   async manage({ action, peerId, ranges, force }: Manage, timeoutMs: number): Promise<void> {
     if (action === 'leave') await this.#leaver.begin(force)
     else if (action === 'remove') await this.#remove(peerId, force)
@@ -30,7 +33,8 @@ export class Manager {
   }
 
   async #remove(peerId: string, force: boolean): Promise<void> {
-    if (this.#membership.isRemoved(peerId)) return
+    // Once more: what the disk refused the last time is written now.
+    if (this.#membership.isRemoved(peerId)) return this.#membership.remove(peerId)
     const member = this.#membership.member(peerId)
     if (member === undefined && !this.#membership.addressBook.peers().includes(peerId))
       throw new CoterieError('bad-usage', `${peerId} is no member of this cluster; coterie members lists them`)

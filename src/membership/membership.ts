@@ -100,7 +100,9 @@ export class Membership {
       phiThreshold: settings.phiThreshold,
       onVerdict: (peerId, verdict) => this.#tell(this.#livenessListeners, listener => listener(peerId, verdict))
     })
-    this.#removals = new RemovalList(ports, init.dir)
+    this.#removals = new RemovalList(ports, init.dir, () =>
+      [...this.#table.entries()].flatMap(each => (each.removal ? each.signed : []))
+    )
     this.#guard = new IdentityGuard(ports, {
       dir: init.dir,
       own: this.#own,
@@ -221,12 +223,17 @@ export class Membership {
     return () => this.#removalListeners.delete(listener)
   }
 
-  /** Bars a peer id for good, in the name of this node. Resolves when that is on disk. Throws `bad-usage` for itself. */
+  /**
+   * Bars a peer id for good, in the name of this node. Resolves when that is on disk; for one that is barred already, too.
+   * Throws `bad-usage` for itself; `disk-full`, or `internal`, where it counts and the others are told, but this disk failed.
+   */
   async remove(peerId: string): Promise<void> {
     if (peerId === this.self) throw new CoterieError('bad-usage', 'a node does not remove itself; let it leave instead')
-    const removal: Removal = { peerId, by: this.self, atMs: this.#ports.clock.wallMs() }
-    this.#receive([signRemoval(removal, this.#init.clusterId, this.#ports.signer)])
-    await this.#removals.settled()
+    if (!this.isRemoved(peerId)) {
+      const removal: Removal = { peerId, by: this.self, atMs: this.#ports.clock.wallMs() }
+      this.#receive([signRemoval(removal, this.#init.clusterId, this.#ports.signer)])
+    }
+    await this.#removals.kept()
   }
 
   removals(): Removal[] {
@@ -345,7 +352,7 @@ export class Membership {
     this.#risenMs.delete(entry.peerId)
     this.addressBook.forget(entry.peerId)
     // `save` reports its own failures; `remove` and `stop` wait for it.
-    void this.#removals.save([...this.#table.entries()].flatMap(each => (each.removal ? each.signed : [])))
+    this.#removals.save()
     this.#ports.log.info('a member was removed', { peerId: removal.peerId, by: removal.by })
     this.#tell(this.#removalListeners, listener => listener(removal))
     if (removal.peerId === this.self) this.#conflict(this.#removedError())

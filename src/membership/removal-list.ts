@@ -2,25 +2,29 @@
  * Removals on disk, in `removals.json`: they are kept for ever (design §5), so that a cluster that restarts as a whole still
  * refuses those that it removed (failures 35).
  */
+import { CoterieError } from '../errors.ts'
 import type { FileIo, Log } from '../ports.ts'
+import { WholeFile } from '../whole-file.ts'
 import type { SignedRecord } from './member-record.ts'
 
 export interface RemovalListPorts {
-  files: Pick<FileIo, 'readFile' | 'replaceFile' | 'rename'>
+  files: FileIo
   log: Pick<Log, 'warn' | 'error'>
 }
+
+const NO_ROOM = ['ENOSPC', 'EDQUOT', 'EFBIG']
 
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64')
 const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, 'base64'))
 
 export class RemovalList {
   readonly #ports: RemovalListPorts
-  readonly #path: string
-  #writing: Promise<void> = Promise.resolve()
+  readonly #file: WholeFile
 
-  constructor(ports: RemovalListPorts, dir: string) {
+  /** `removals`: all that are known, as they were gossiped. */
+  constructor(ports: RemovalListPorts, dir: string, removals: () => SignedRecord[]) {
     this.#ports = ports
-    this.#path = `${dir}/removals.json`
+    this.#file = new WholeFile(ports.files, `${dir}/removals.json`, () => encode(removals()))
   }
 
   /**
@@ -28,7 +32,7 @@ export class RemovalList {
    * Throws Node's error when the file cannot be read.
    */
   async load(): Promise<SignedRecord[]> {
-    const content = await this.#ports.files.readFile(this.#path)
+    const content = await this.#ports.files.readFile(this.#file.path)
     if (!content) return []
     try {
       const { removals } = JSON.parse(new TextDecoder().decode(content)) as { removals: [string, string][] }
@@ -38,8 +42,8 @@ export class RemovalList {
         removal: true
       }))
     } catch (error) {
-      const aside = `${this.#path}.damaged`
-      await this.#ports.files.rename(this.#path, aside)
+      const aside = `${this.#file.path}.damaged`
+      await this.#ports.files.rename(this.#file.path, aside)
       this.#ports.log.warn('the list of removals is damaged; it is kept aside and learned again from the cluster', {
         path: aside,
         error: String(error)
@@ -48,25 +52,39 @@ export class RemovalList {
     }
   }
 
-  /** Writes the whole list, after the writes asked for before. Never rejects: a failure is logged. */
-  save(removals: SignedRecord[]): Promise<void> {
-    this.#writing = this.#writing.then(() => this.#write(removals))
-    return this.#writing
+  /** Writes the whole list. A failure is logged: the removals are in memory, and the others are told. */
+  save(): void {
+    this.#file.write().catch(error => this.#warn(error))
   }
 
-  /** Resolves when nothing is being written. */
-  settled(): Promise<void> {
-    return this.#writing
-  }
-
-  async #write(removals: SignedRecord[]): Promise<void> {
-    const list = removals.map(({ body, signature }) => [base64(body), base64(signature)])
-    const text = JSON.stringify({ version: 1, removals: list }, null, 1)
+  /**
+   * Resolves when all that were saved so far are on disk. A write that failed is done again: there may be room by now. Throws
+   * `disk-full` where there is none, and `internal` for what else keeps the disk from it.
+   */
+  async kept(): Promise<void> {
     try {
-      await this.#ports.files.replaceFile(this.#path, new TextEncoder().encode(`${text}\n`))
+      await this.#file.written()
     } catch (error) {
-      // They are in memory and with the others; the next removal writes the whole list again.
-      this.#ports.log.error('the list of removals could not be written', { path: this.#path, error: String(error) })
+      const code = String((error as { code?: unknown } | null)?.code ?? error)
+      throw new CoterieError(
+        NO_ROOM.includes(code) ? 'disk-full' : 'internal',
+        `it is removed, and the others are told, but this node could not write that to ${this.#file.path} (${code}) and forgets it when it is restarted, until another one tells it: mend that, and ask once more`,
+        { cause: error }
+      )
     }
   }
+
+  /** Resolves when nothing is being written. A write that failed is tried once more. */
+  async settled(): Promise<void> {
+    await this.#file.written().catch(error => this.#warn(error))
+  }
+
+  #warn(error: unknown): void {
+    this.#ports.log.error('the list of removals could not be written', { path: this.#file.path, error: String(error) })
+  }
+}
+
+function encode(removals: readonly SignedRecord[]): Uint8Array {
+  const list = removals.map(({ body, signature }) => [base64(body), base64(signature)])
+  return new TextEncoder().encode(`${JSON.stringify({ version: 1, removals: list }, null, 1)}\n`)
 }
