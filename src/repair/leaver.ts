@@ -86,7 +86,7 @@ export class Leaver {
    * range, unless `force`; and always for the last node.
    */
   async begin(force: boolean): Promise<void> {
-    const { files, log, topology, membership, shareholders, peers } = this.#parts
+    const { log, topology, membership, shareholders, peers } = this.#parts
     if (this.#status !== undefined) return
     const { n } = topology.params
     const left = shareholders.staying().filter(peerId => peerId !== membership.self && peers.isReachable(peerId)).length
@@ -100,8 +100,7 @@ export class Leaver {
         'refused',
         `every range is to have ${n} copies, and ${left} ${left === 1 ? 'node' : 'nodes'} that can be reached would be left: add one first, or force it`
       )
-    await files.replaceFile(this.#path, encode('leaving'))
-    this.#status = 'leaving'
+    await this.#write('leaving')
     log.info('leaving the cluster: the others take over what this node holds')
   }
 
@@ -146,33 +145,45 @@ export class Leaver {
     return ranges + copies + hints === 0
   }
 
-  async #end(): Promise<void> {
-    const { files, log } = this.#parts
+  /**
+   * Nothing comes in while `work` goes on, nor ever again once this node has left and holds nothing. Else it serves on, however
+   * that ended: on a full disk it may take long to have written that it goes on leaving.
+   */
+  async #whileClosed(work: () => Promise<void>): Promise<void> {
     const requests = this.#init.requests()
     await requests.close()
     try {
-      if (!this.#isEmpty) return
-      await files.replaceFile(this.#path, encode('left'))
-      this.#status = 'left'
+      await work()
     } finally {
-      if (this.#status !== 'left') requests.reopen()
+      if (!this.#over && (this.#status !== 'left' || !this.#isEmpty)) requests.reopen()
     }
-    log.info('left the cluster: the others hold all that this node held')
+  }
+
+  async #end(): Promise<void> {
+    await this.#whileClosed(async () => {
+      if (this.#isEmpty) await this.#write('left')
+    })
+    if (this.#status !== 'left') return
+    this.#parts.log.info('left the cluster: the others hold all that this node held')
     await this.#sayFarewell()
   }
 
-  async #sayFarewell(): Promise<void> {
-    const { files, membership, log } = this.#parts
-    const requests = this.#init.requests()
-    await requests.close()
-    // After a restart it serves until somebody can be told: what it took for others meanwhile goes to them first.
-    if (!this.#isEmpty) {
-      await files.replaceFile(this.#path, encode('leaving'))
-      this.#status = 'leaving'
-      requests.reopen()
-      log.info('has taken writes since it had left: hands them over first')
-      return
-    }
+  async #write(status: 'leaving' | 'left'): Promise<void> {
+    await this.#parts.files.replaceFile(this.#path, encode(status))
+    this.#status = status
+  }
+
+  #sayFarewell(): Promise<void> {
+    return this.#whileClosed(async () => {
+      // After a restart it serves until somebody can be told: what it took for others meanwhile goes to them first.
+      if (this.#isEmpty) return this.#sayLeft()
+      await this.#write('leaving')
+      this.#parts.log.info('has taken writes since it had left: hands them over first')
+    })
+  }
+
+  async #sayLeft(): Promise<void> {
+    const { files, membership } = this.#parts
     this.#init.publish()
     for (let round = 0; round < FAREWELL_ROUNDS; round++) await membership.roundNow()
     // Cut off just now: it is said again when somebody can be reached.

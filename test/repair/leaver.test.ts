@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import type { Leaving } from '../../src/repair/leaver.ts'
 import { rangeOfKey } from '../../src/store-requests.ts'
 import { fails } from '../support/fails.ts'
+import type { FakeFiles } from '../support/fake-files.ts'
 import { MemoryCluster, type MemoryNode } from '../support/memory-cluster.ts'
 import { until } from '../support/until.ts'
 
@@ -111,7 +112,11 @@ test('a node that is killed when it has left, and has not said so, says so when 
   await until('started once more, it joins anew', () => statusAt(n0) === 'up')
 })
 
-test('what it takes for others when it is started again, before it could say so, is theirs before it goes', async () => {
+/**
+ * n4 has left, hangs before it says so, and is started again while nobody else is there: it takes a write, for others. Then
+ * somebody comes whom it could tell, but none of those that it keeps the write for.
+ */
+async function leftWithWrite(before: (disk: FakeFiles) => void = () => {}) {
   const n4 = (await filled(5)).at(-1)!
   await leavesSilently(n4)
   const names = new Map([...cluster.nodes.values()].map(({ name, peerId }) => [peerId, name]))
@@ -122,14 +127,43 @@ test('what it takes for others when it is started again, before it could say so,
   const list = alone.core.topology.view.preferenceList(rangeOfKey(new TextEncoder().encode('late'), cluster.params.q))
   names.delete(n4.peerId)
   const stranger = [...names.keys()].find(peerId => !list.includes(peerId))!
+  before(cluster.disk('n4'))
   await cluster.start(names.get(stranger)!)
+  const leavesAgain = async () => {
+    for (const peerId of list) await cluster.start(names.get(peerId)!)
+    await until('it has left again', () => alone.left === true, 30_000)
+    await cluster.stop('n4')
+    const { core } = cluster.nodes.get(names.get(stranger)!)!
+    return async (key: string) => (await core.store.get(key)).values.map(textOf)
+  }
+  return { alone, leavesAgain }
+}
+
+test('what it takes for others when it is started again, before it could say so, is theirs before it goes', async () => {
+  const { alone, leavesAgain } = await leftWithWrite()
   const statusOf = async () => ((await alone.core.info('stats')) as { leaving?: Leaving }).leaving?.status
   await until('it could say so', async () => alone.left === true || (await statusOf()) === 'leaving', 30_000)
-  for (const peerId of list) await cluster.start(names.get(peerId)!)
-  await until('it has left again', () => alone.left === true, 30_000)
-  await cluster.stop('n4')
-  const { core } = cluster.nodes.get(names.get(stranger)!)!
-  assert.equal((await core.store.get('late')).values.map(textOf), ['v'])
+  const valuesOf = await leavesAgain()
+  assert.equal(await valuesOf('late'), ['v'])
+})
+
+test('a node that cannot write down that it goes on leaving serves on until it can', async () => {
+  let isFull = true
+  let refused = 0
+  const { alone, leavesAgain } = await leftWithWrite(disk => {
+    const replace = disk.replaceFile.bind(disk)
+    disk.replaceFile = async (path, content) => {
+      if (!isFull || !path.endsWith('leaving.json')) return replace(path, content)
+      refused++
+      throw Object.assign(new Error('no room'), { code: 'ENOSPC' })
+    }
+  })
+  await until('it has tried', () => refused > 0, 30_000)
+  await until('it answers', () => alone.core.store.put('later', 'v', { w: 1 }).catch(() => undefined))
+  isFull = false
+  const valuesOf = await leavesAgain()
+  for (const key of ['late', 'later'])
+    assert.equal(await until(`${key} is read`, () => valuesOf(key).catch(() => undefined)), ['v'])
 })
 
 test('where all are told to leave at once, they stay', async () => {
