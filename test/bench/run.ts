@@ -3,6 +3,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   kv: async () => (await import('./kv.ts')).benchKv(),
   gossip: async () => (await import('./gossip.ts')).benchGossip(process.argv.slice(3)),
   storage: async () => (await import('./storage.ts')).benchStorage(process.argv.slice(3)),
+  levels: async () => (await import('./levels.ts')).benchLevels(),
   'anti-entropy': async () => (await import('./anti-entropy.ts')).benchAntiEntropy(),
   transfer: async () => (await import('./transfer.ts')).benchTransfer(),
   hot: async () => (await import('./hot.ts')).benchHot(process.argv.slice(3)),
