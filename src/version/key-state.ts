@@ -91,8 +91,8 @@ export function emptyState(): KeyState {
 }
 
 /**
- * Adds a write to the state of the copy that minted its dot. It replaces exactly the siblings that `context` covers. A
- * write id that is among the siblings or the replaced ids mints nothing.
+ * Adds a write to the state of the copy that minted its dot. It replaces exactly the siblings that `context` covers, and
+ * drops those that have expired. A write id that is among the siblings or the replaced ids mints nothing.
  * Throws `too-many-siblings` or `too-large` when the state would be over its limits and not smaller than before,
  * `bad-context` for a context from the future, `bad-usage` for a write id that stands for another value.
  */
@@ -110,6 +110,7 @@ export function write(state: KeyState, input: WriteInput): WriteResult {
   const kept: Sibling[] = []
   for (const sibling of state.siblings) {
     if (covers(context, sibling.dot)) note(replaced, { id: sibling.writeId, dot: sibling.dot, atMs: nowMs })
+    else if (isSpent(sibling, nowMs)) note(replaced, { id: sibling.writeId, dot: sibling.dot, atMs: nowMs })
     else kept.push(sibling)
   }
   const written: Sibling = { dot, value, writeId, expiresAtMs, writtenAtMs: nowMs }
@@ -156,6 +157,16 @@ export function merge(a: KeyState, b: KeyState, nowMs: number, retryWindowMs: nu
 /** False for a tombstone and for a value past its time, which counts as one. */
 export function isLive(sibling: Sibling, nowMs: number): boolean {
   return sibling.value !== undefined && (sibling.expiresAtMs === 0 || sibling.expiresAtMs > nowMs)
+}
+
+/**
+ * True for an expired value, which a write takes along: nobody else does while a live one stands beside it, and blind
+ * writes with a time to live would fill the key. Only `write` decides so, once: its state covers the dot, so merges drop the
+ * value everywhere, whatever their clocks say. Tombstones stay, and values that were written later than now by a clock that
+ * is ahead: the last-writer-wins view goes by them (`deletedAtMs`), while what is older than the new write hides nothing.
+ */
+function isSpent(sibling: Sibling, nowMs: number): boolean {
+  return sibling.value !== undefined && !isLive(sibling, nowMs) && sibling.writtenAtMs <= nowMs
 }
 
 /** True when no sibling is live any more: a key that was deleted, or has expired. */

@@ -5,13 +5,15 @@ import { LIMITS } from '../../src/config.ts'
 import { type ErrorCode, isCoterieError } from '../../src/errors.ts'
 import { type CausalContext, covers, EMPTY_CONTEXT, withDot } from '../../src/version/causal-context.ts'
 import { encodeState } from '../../src/version/codec.ts'
-import { formatDot } from '../../src/version/dot.ts'
+import { compareDots, type Dot, formatDot } from '../../src/version/dot.ts'
 import {
+  deletedAtMs,
   emptyState,
   type KeyState,
   liveSiblings,
   MAX_REPLACED,
   merge,
+  type Sibling,
   sameVersions,
   stateBytes,
   type WriteInput,
@@ -74,6 +76,45 @@ test('an expired value counts as a tombstone', () => {
   assert.equal(texts(state, NOW + 10), [])
   const next = put(state, 2, 'next', { context: state.context, nowMs: NOW + 20 })
   assert.is(next.replaced, 0, 'no value was replaced')
+})
+
+test('a write drops what has expired beside it: blind writes with a time to live never fill a key', () => {
+  const limits = { ...LIMITS, maxSiblings: 3 }
+  let state = put(emptyState(), 1, 'for ever', { limits }).state
+  for (let second = 0; second < 20; second++) {
+    const nowMs = NOW + second * 1000
+    const brief = put(state, 2 + second, `v${second}`, { limits, nowMs, expiresAtMs: nowMs + 1500 })
+    assert.is(brief.replaced, 0, 'nobody saw it go')
+    state = brief.state
+    assert.ok(state.siblings.length <= 3)
+    assert.ok(texts(state, nowMs).includes('for ever'))
+  }
+})
+
+test('what a write dropped as expired goes from every copy, and a late retry of it mints nothing', () => {
+  const brief = put(emptyState(), 1, 'brief', { expiresAtMs: NOW + 10 })
+  const tombstone = put(emptyState(), 1, null, by(b, 1)).state
+  const replica = merge(brief.state, tombstone, NOW)
+  const { state } = put(replica, 2, 'next', { nowMs: NOW + 10 })
+  assert.equal(
+    state.siblings.map(({ dot }) => formatDot(dot)),
+    [`${a}:2`, `${b}:1`],
+    'a tombstone stays'
+  )
+  assert.equal(texts(merge(replica, state, NOW + 10)), ['next'])
+  assert.ok(sameVersions(merge(replica, state, NOW + 10), state))
+  // Its clock is behind: it takes the value for live, and learns that it is gone.
+  assert.equal(texts(merge(replica, state, NOW)), ['next'])
+  const late = put(state, 3, 'brief', { writeId: idOf(1), expiresAtMs: NOW + 10, nowMs: NOW + 20 })
+  assert.ok(late.repeated)
+  assert.equal(late.dot, brief.dot)
+})
+
+test('what was written later than now, by a clock that is ahead, stays for the last-writer-wins view', () => {
+  const ahead = put(emptyState(), 1, 'ahead', { nowMs: NOW + 500, expiresAtMs: NOW + 10 }).state
+  const { state } = put(ahead, 2, 'next', { nowMs: NOW + 100 })
+  assert.is(state.siblings.length, 2)
+  assert.is(deletedAtMs(state, NOW + 100), NOW + 500)
 })
 
 test('a retry mints nothing, live or replaced, within the window', () => {
@@ -187,6 +228,34 @@ test('a merge drops only what the other side covered or replaced, and brings not
       }
       for (const { id } of recent) assert.ok(both.siblings.every(({ writeId }) => writeId !== id))
       assert.ok(both.siblings.every(({ dot }) => covers(both.context, dot)))
+    }),
+    { numRuns: 500 }
+  )
+})
+
+test('a write that drops what has expired shows every reader the same, whatever is merged before and after', () => {
+  const isNew = ({ writeId }: Sibling) => writeId === idOf(99)
+  const sameDot = (one: Dot, other: Dot) => compareDots(one, other) === 0
+  const byDot = (one: Sibling, other: Sibling) => compareDots(one.dot, other.dot)
+  fc.assert(
+    fc.property(stateArb, stateArb, (x, y) => {
+      const fresh: Dot = { actor: '00000000000000bb', counter: 1 }
+      const input = { dot: fresh, value: new Uint8Array([99]), writeId: idOf(99), expiresAtMs: 0, nowMs: NOW }
+      const written = write(x, input).state
+      for (const { dot, value } of x.siblings) {
+        const isKept = written.siblings.some(sibling => sameDot(sibling.dot, dot))
+        assert.ok(isKept || value !== undefined, 'no tombstone goes')
+        assert.ok(covers(written.context, dot), 'what goes stays covered')
+      }
+      const shown = (state: KeyState) => liveSiblings(state, NOW).map(({ dot }) => formatDot(dot))
+      assert.equal(
+        shown(written),
+        shown({ ...x, siblings: [...x.siblings, written.siblings.find(isNew)!].sort(byDot) })
+      )
+      const one = merge(written, y, NOW)
+      assert.equal(encodeState(one), encodeState(merge(y, written, NOW)))
+      assert.equal(encodeState(merge(one, x, NOW)), encodeState(merge(written, merge(x, y, NOW), NOW)))
+      assert.ok(sameVersions(merge(written, x, NOW), written), 'the copies before it bring nothing back')
     }),
     { numRuns: 500 }
   )
