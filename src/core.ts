@@ -176,6 +176,7 @@ export class Core {
     )
     this.store = new StoreRequests({
       clock: ports.clock,
+      timers: ports.timers,
       random: ports.random,
       q: () => params.q,
       timeoutMs: settings.requestTimeoutMs,

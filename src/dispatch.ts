@@ -10,6 +10,7 @@ import type { Manager } from './manager.ts'
 import type { Answer, Request } from './messages.ts'
 import type { Caller, Clock, RequestOptions } from './ports.ts'
 import type { Reconciler } from './reconciler.ts'
+import type { Merged } from './replica/incoming.ts'
 import type { RangeLoads } from './replica/range-loads.ts'
 import type { Replicas } from './replica/replicas.ts'
 import type { StandIns } from './replica/stand-ins.ts'
@@ -222,18 +223,19 @@ export class Dispatch {
   async #merge({ range, key, state, standIn }: Extract<Request, { type: 'merge' }>, from: Caller): Promise<Answer> {
     if (standIn && !this.#isMember(range)) {
       await this.#parts.standIns.hold(range, key, state)
-      return { type: 'merged', synced: false }
+      return { type: 'merged', synced: false, siblings: 0 }
     }
     if (!(await this.#holds(range))) return this.#moved(range)
     const { replicas } = this.#parts
+    let merged: Merged
     try {
-      await replicas.merge(range, key, state, from.peerId)
+      merged = await replicas.merge(range, key, state, from.peerId)
     } catch (error) {
       if (isCoterieError(error, 'wrong-node')) return this.#moved(range)
       throw error
     }
     this.#parts.rangeLoads.answered(range, state.length)
-    return { type: 'merged', synced: replicas.status(range) === 'synced' }
+    return { type: 'merged', synced: replicas.status(range) === 'synced', siblings: merged.siblings }
   }
 
   #isMember(range: number): boolean {

@@ -91,7 +91,7 @@ export type Answer =
       dot: string
       acks: number
       sloppy: boolean
-      /** Live values of the key after the write, and how many values the write replaced. */
+      /** Live values of the key after the write, in the fullest copy of those that had answered, and how many the write replaced. */
       siblings: number
       replaced: number
     }
@@ -100,7 +100,8 @@ export type Answer =
   | { type: 'info'; json: string }
   /** A replica's state of a key; absent: it has nothing. Only `synced` copies vote for "no such key". */
   | { type: 'state'; state?: Uint8Array; synced: boolean }
-  | { type: 'merged'; synced: boolean }
+  /** `siblings`: live values of the key in this copy after the merge; 0: none, or not told (a stand-in, an older node). */
+  | { type: 'merged'; synced: boolean; siblings: number }
   /** `moved`: the asked replica is not on the list; here are newer facts. */
   | { type: 'moved'; claims: Claim[] }
   | { type: 'ok' }

@@ -1,7 +1,7 @@
 /** The `Store` methods as requests: what the node and the remote client have in common. They differ in where `send` goes. */
 import { CoterieError } from './errors.ts'
 import type { Answer, Level, Request } from './messages.ts'
-import type { Clock, Random, RequestOptions } from './ports.ts'
+import type { Clock, Random, RequestOptions, Timers } from './ports.ts'
 import { positionOf, rangeOf } from './ring/position.ts'
 import {
   type Bytes,
@@ -25,9 +25,13 @@ import { tokenFromString, tokenToString } from './version/token.ts'
 const WRITE_ID_BYTES = 8
 /** Keys in one answer of a listing: at most 256 KiB of the longest keys. */
 const KEYS_PAGE = 256
+/** Between two attempts of an update, at most: about as long as a write takes, and twice as long after each. */
+const FIRST_PAUSE_MS = 10
+const MAX_PAUSE_MS = 250
 
 export interface StoreParts {
   clock: Clock
+  timers: Timers
   random: Random
   q: () => number
   timeoutMs: number
@@ -77,7 +81,10 @@ export class StoreRequests implements Omit<Store, 'close'> {
   }
 
   update(key: Bytes, merge: (values: Uint8Array[]) => Bytes | undefined, options?: UpdateOptions): Promise<PutResult> {
-    return updateByRetry(this, key, merge, options)
+    const { clock, timers, random } = this.#parts
+    const pause = (attempt: number) =>
+      timers.sleep(random.float() * Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1)), options?.signal)
+    return updateByRetry(this, key, merge, options, { nowMs: () => clock.monotonicMs(), pause })
   }
 
   async *keys({ range, prefix = '', ...options }: KeysOptions = {}): AsyncGenerator<Uint8Array> {

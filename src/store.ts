@@ -39,6 +39,8 @@ export interface DeleteOptions extends OperationOptions {
   w?: Level
 }
 export interface UpdateOptions extends OperationOptions {
+  /** Deadline of all its reads and writes together; without it, each has the default of the node asked. */
+  timeoutMs?: number
   r?: Level
   w?: Level
   ttlMs?: number
@@ -75,9 +77,12 @@ export interface PutResult {
   dot: string
   /** Replicas that stored it before this answer. */
   acks: number
-  /** True when a fallback stood in for a member of the preference list. */
+  /** Fewer than W members of the preference list hold it: others stand in, or the node asked may go by an old ring. */
   sloppy: boolean
-  /** Live values of the key after the write; above 1: siblings. */
+  /**
+   * Live values of the key after the write, in the fullest copy that had answered; above 1: siblings. Of two writes that have
+   * not seen one another at least one is told of both, where W + W > N and neither is sloppy.
+   */
   siblings: number
   /** Values that the write replaced. */
   replaced: number
@@ -128,22 +133,41 @@ export function latestOf(siblings: readonly Sibling[], deletedAtMs: number): Sib
   return last === undefined || deletedAtMs > writtenAt(last) ? [] : [last]
 }
 
-/** Read, merge, write back, until no sibling is left that `merge` has not seen. Shared by every Store. */
+export interface RetryParts {
+  /** A clock that never goes back. */
+  nowMs: () => number
+  /** Before the next attempt. By chance: two writers that go on in step would meet every time. */
+  pause: (attempt: number) => Promise<void>
+}
+
+/**
+ * Read, merge, write back, until no copy that has answered holds a value that `merge` has not seen. Shared by every Store.
+ */
 export async function updateByRetry(
   store: Pick<Store, 'get' | 'put' | 'delete'>,
   key: Bytes,
   merge: (values: Uint8Array[]) => Bytes | undefined,
-  { attempts = 10, r, w, ttlMs, signal, timeoutMs }: UpdateOptions = {}
+  { attempts = 10, r, w, ttlMs, signal, timeoutMs: givenMs }: UpdateOptions = {},
+  { nowMs, pause }: RetryParts
 ): Promise<PutResult> {
+  const sinceMs = nowMs()
+  const leftMs = () => (givenMs === undefined ? undefined : givenMs - (nowMs() - sinceMs))
+  let timeoutMs = givenMs
   for (let attempt = 1; ; attempt++) {
     const { values, context } = await store.get(key, { r, signal, timeoutMs })
     const merged = merge(values)
+    timeoutMs = atLeastOne(leftMs())
     const result =
       merged === undefined
         ? await store.delete(key, { context, w, signal, timeoutMs })
         : await store.put(key, merged, { context, w, ttlMs, signal, timeoutMs })
     const alone = result.siblings <= (merged === undefined ? 0 : 1)
     // The last attempt's write is stored like any other; siblings that remain are for the next reader.
-    if (alone || attempt >= attempts) return result
+    timeoutMs = leftMs()
+    if (alone || attempt >= attempts || (timeoutMs !== undefined && timeoutMs < 1)) return result
+    await pause(attempt)
   }
 }
+
+/** What was read and merged is written, if only just: the deadline of the write says what became of it. */
+const atLeastOne = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : Math.max(1, ms))

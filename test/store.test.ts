@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { latestOf, type Sibling } from '../src/store.ts'
+import {
+  latestOf,
+  type OperationOptions,
+  type Sibling,
+  type Store,
+  type UpdateOptions,
+  updateByRetry
+} from '../src/store.ts'
 
 const test = suite('store')
 
@@ -21,6 +28,40 @@ test('the latest of siblings is one, the same in whatever order they come, and n
       else assert.is(last!.writtenAt ?? 0, newest)
     })
   )
+})
+
+/** A key that somebody else writes all the time; every step of an update takes 400 ms. */
+function contended() {
+  const it = { nowMs: 0, given: [] as (number | undefined)[], pauses: [] as number[] }
+  const step = async ({ timeoutMs }: OperationOptions = {}) => {
+    it.given.push(timeoutMs)
+    it.nowMs += 400
+  }
+  const get: Store['get'] = async (_, options) => {
+    await step(options)
+    return { values: [], context: 'c', replies: 2, siblings: [] }
+  }
+  const put: Store['put'] = async (_key, _value, options) => {
+    await step(options)
+    return { context: 'c', dot: 'd', acks: 2, sloppy: false, siblings: 2, replaced: 0 }
+  }
+  const retries = { nowMs: () => it.nowMs, pause: async (attempt: number) => void it.pauses.push(attempt) }
+  const update = (options: UpdateOptions) =>
+    updateByRetry({ get, put, delete: (key, options) => put(key, '', options) }, 'k', () => 'v', options, retries)
+  return Object.assign(it, { update })
+}
+
+test('the timeout of an update is that of all its reads and writes together', async () => {
+  const { update, given } = contended()
+  assert.is((await update({ timeoutMs: 2000 })).siblings, 2, 'it ends with what it has written')
+  assert.equal(given, [2000, 1600, 1200, 800, 400, 1], 'what was read and merged is written')
+})
+
+test('without a timeout each step of an update has the default of the node asked; between attempts it pauses', async () => {
+  const { update, given, pauses } = contended()
+  await update({ attempts: 3 })
+  assert.equal(given, [undefined, undefined, undefined, undefined, undefined, undefined])
+  assert.equal(pauses, [1, 2])
 })
 
 test.run()

@@ -104,6 +104,7 @@ class RemoteClient extends StoreRequests implements CoterieClient {
   ) {
     super({
       clock: systemClock,
+      timers: systemTimers,
       random: systemRandom,
       q: () => this.cluster.q,
       timeoutMs,

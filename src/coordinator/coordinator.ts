@@ -217,7 +217,7 @@ export class Coordinator {
       dot: formatDot(dot),
       acks,
       sloppy,
-      siblings: liveSiblings(state, clock.wallMs()).length,
+      siblings: Math.max(liveSiblings(state, clock.wallMs()).length, written.siblings),
       replaced
     }
   }

@@ -85,9 +85,7 @@ export async function mergeReplica(
   key: Uint8Array,
   state: Uint8Array,
   options: RequestOptions
-): Promise<void> {
-  expectAnswer(
-    await callMember(parts, member, range, { type: 'merge', range, key, state, standIn: false }, options),
-    'merged'
-  )
+): Promise<{ siblings: number }> {
+  const request = { type: 'merge', range, key, state, standIn: false } as const
+  return expectAnswer(await callMember(parts, member, range, request, options), 'merged')
 }

@@ -46,6 +46,8 @@ export interface MintingCopy {
 
 export interface WriteResult extends Omit<Written, 'stored' | 'bytes'> {
   acks: number
+  /** Live values of the key in the fullest of the list members' copies that had answered, but for the minting one. */
+  siblings: number
   /** Fewer than W of the acks are list members'. */
   sloppy: boolean
 }
@@ -64,7 +66,14 @@ export async function writeKey(
   const { acks, sloppy } = await withinDeadline(replication.run(), deadline, parts.timers, () =>
     replication.tooFew(`within ${deadline.timeoutMs} ms`)
   )
-  return { state: written.state, dot: written.dot, replaced: written.replaced, acks, sloppy }
+  return {
+    state: written.state,
+    dot: written.dot,
+    replaced: written.replaced,
+    siblings: replication.siblings,
+    acks,
+    sloppy
+  }
 }
 
 class Replication {
@@ -83,6 +92,8 @@ class Replication {
   /** Who may still be asked to stand in; undefined: not needed so far. */
   #fallbacks: string[] | undefined
   #slow = false
+  /** Two writes that have not seen one another share a replica, if both reach a majority: it tells the later one of both. */
+  siblings = 0
   #judge: () => void = () => {}
   #lastError: unknown
 
@@ -232,7 +243,10 @@ class Replication {
     const { range, key, asStandIn } = this.#target
     try {
       if (member === this.#parts.peers.self && !asStandIn) await this.#written.stored
-      else await mergeReplica(this.#parts, member, range, key, this.#written.bytes, this.#timeout)
+      else {
+        const merged = await mergeReplica(this.#parts, member, range, key, this.#written.bytes, this.#timeout)
+        this.siblings = Math.max(this.siblings, merged.siblings)
+      }
       this.#quorum.ack(member)
     } catch (error) {
       if (error instanceof StaleView) {

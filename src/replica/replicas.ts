@@ -9,7 +9,7 @@ import type { Clock, Log, Random } from '../ports.ts'
 import { positionOf, rangeOf } from '../ring/position.ts'
 import type { Position } from '../storage/index/key-index.ts'
 import type { RangeStore } from '../storage/range-store.ts'
-import { type CausalContext, covers, EMPTY_CONTEXT } from '../version/causal-context.ts'
+import type { CausalContext } from '../version/causal-context.ts'
 import { decodeState, encodeState, stateTag } from '../version/codec.ts'
 import { compareDots, type Dot } from '../version/dot.ts'
 import {
@@ -17,6 +17,7 @@ import {
   isDead,
   isLive,
   type KeyState,
+  liveSiblings,
   merge,
   sameVersions,
   withoutSiblings,
@@ -27,6 +28,7 @@ import { type Arrivals, ArrivalWatch } from './arrivals.ts'
 import type { BucketSums } from './bucket-sums.ts'
 import { CopySums } from './copy-sums.ts'
 import { DiskRoom } from './disk-room.ts'
+import { type Merged, sift } from './incoming.ts'
 import { KeyAppends } from './key-appends.ts'
 import { type Page, pageOf } from './listing.ts'
 import type { RangeClocks } from './range-clocks.ts'
@@ -53,15 +55,6 @@ export interface Written {
   replaced: number
   /** Resolves when this copy holds the write as `durability` says, and its mirrors have it. */
   stored: Promise<void>
-}
-
-export interface Merged {
-  /** The copy has changed. */
-  news: boolean
-  /** Dots of the incoming state that were deleted and reaped here: the range clock covers them, and the copy does not hold them. */
-  dead: readonly Dot[]
-  /** One of those stands for a live value: either its sender has missed a delete, or this copy has lost it. */
-  revives: boolean
 }
 
 /** Sends a write on to the nodes that mirror this copy, `except` the one it came from; undefined when there are none (`repair/mirrors.ts`). */
@@ -236,19 +229,18 @@ export class Replicas {
       const { state: ours, tag } = await this.#appends.current(range, stored)
       if (!this.#appends.isCurrent(range, stored, tag)) continue
       this.#mustTakeWrites(range)
-      const known = ours?.context ?? EMPTY_CONTEXT
-      const isDead = (dot: Dot) => this.clocks.covers(range, dot) && !covers(known, dot)
-      const { state: theirs, gone: dead } = withoutSiblings(decoded, isDead)
       const nowMs = this.#clock.wallMs()
-      const revives = decoded.siblings.some(sibling => dead.includes(sibling.dot) && isLive(sibling, nowMs))
+      const isReaped = (dot: Dot) => this.clocks.covers(range, dot)
+      const { theirs, dead, revives } = sift(decoded, ours?.context, isReaped, nowMs)
       if (ours === undefined && theirs.siblings.length === 0 && this.clocks.of(range).coversAll(theirs.context))
-        return { news: false, dead, revives }
+        return { news: false, dead, revives, siblings: 0 }
       const merged = ours === undefined ? theirs : merge(ours, theirs, nowMs)
+      const siblings = liveSiblings(merged, nowMs).length
       // A record of an earlier version has another tag, and would differ from other copies for ever.
       if (ours !== undefined && sameVersions(ours, merged) && tag === stateTag(ours)) {
         const passed = dead.length === 0 ? incoming : encodeState(theirs)
         await this.#acknowledged(this.mirror(range, key, passed, from), this.#appends.pending(stored))
-        return { news: false, dead, revives }
+        return { news: false, dead, revives, siblings }
       }
       this.#arrivals.note(
         range,
@@ -259,7 +251,7 @@ export class Replicas {
       const bytes = merged === decoded ? incoming : encodeState(merged)
       const appended = this.#appends.append(range, stored, merged, bytes, tag)
       await this.#acknowledged(this.mirror(range, key, bytes, from), appended)
-      return { news: true, dead, revives }
+      return { news: true, dead, revives, siblings }
     }
   }
 

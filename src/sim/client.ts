@@ -176,6 +176,7 @@ export class SimClient {
     let replies = 0
     const store = new StoreRequests({
       clock,
+      timers,
       random: this.#random,
       q: () => q,
       timeoutMs,

@@ -138,12 +138,17 @@ const state: Codec<'state'> = {
 
 const merged: Codec<'merged'> = {
   field: 13,
-  write: (w, { synced }) => putFlag(w, 1, synced),
+  write(w, { synced, siblings }) {
+    putFlag(w, 1, synced)
+    putNumber(w, 2, siblings)
+  },
   read(r, end) {
-    const answer: Of<'merged'> = { type: 'merged', synced: false }
+    const answer: Of<'merged'> = { type: 'merged', synced: false, siblings: 0 }
     eachField(r, end, field => {
       if (field === 1) answer.synced = r.bool()
-      return field === 1
+      else if (field === 2) answer.siblings = r.uint32()
+      else return false
+      return true
     })
     return answer
   }

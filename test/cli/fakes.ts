@@ -82,7 +82,8 @@ export class FakeCluster implements Client {
     this.#record(action, options)
   }
 
-  update: Client['update'] = (key, merge, options) => updateByRetry(this, key, merge, options)
+  update: Client['update'] = (key, merge, options) =>
+    updateByRetry(this, key, merge, options, { nowMs: () => 0, pause: async () => {} })
 
   async *keys(options?: { prefix?: Uint8Array | string }): AsyncIterable<Uint8Array> {
     this.#record('keys', options)

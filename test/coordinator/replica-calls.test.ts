@@ -32,7 +32,8 @@ function world({ after = ['a', 'b', 'c'], heard = false } = {}) {
     fallbacks: [] as string[],
     answer: (_member: string, _request: Request, _options: RequestOptions): Answer | Promise<Answer> => ({
       type: 'merged',
-      synced: true
+      synced: true,
+      siblings: 0
     })
   }
   const topology = {
@@ -124,7 +125,8 @@ async function write(
 test('writes whose replicas are all late bring a bounded number of others in', async () => {
   const parts = world()
   parts.fallbacks = Array.from({ length: 10 }, (_, i) => `f${i}`)
-  parts.answer = () => new Promise(resolve => setTimeout(() => resolve({ type: 'merged', synced: true }), 400))
+  parts.answer = () =>
+    new Promise(resolve => setTimeout(() => resolve({ type: 'merged', synced: true, siblings: 0 }), 400))
   const hedges = new HedgeBudget()
   const WRITES = 200
   const late = { standInDelayMs: 5, hedges, timeoutMs: 300 }
@@ -138,7 +140,7 @@ test('writes whose replicas are all late bring a bounded number of others in', a
 
 test('a write goes on to the members of the new list when the ring moves under it', async () => {
   const parts = world({ after: ['a', 'd', 'e'] })
-  parts.answer = member => (member === 'd' || member === 'e' ? { type: 'merged', synced: true } : MOVED)
+  parts.answer = member => (member === 'd' || member === 'e' ? { type: 'merged', synced: true, siblings: 0 } : MOVED)
   assert.is((await write(parts, 3)).acks, 3)
   assert.equal(parts.calls.sort(), ['b merge', 'c merge', 'd merge', 'e merge'])
 })
@@ -146,7 +148,7 @@ test('a write goes on to the members of the new list when the ring moves under i
 test('a member that stays on the list is asked again after its news', async () => {
   const parts = world({ after: ['a', 'b', 'd'] })
   let answers = 0
-  parts.answer = member => (member === 'b' && answers++ === 0 ? MOVED : { type: 'merged', synced: true })
+  parts.answer = member => (member === 'b' && answers++ === 0 ? MOVED : { type: 'merged', synced: true, siblings: 0 })
   assert.is((await write(parts, 3)).acks, 3)
 })
 
@@ -154,7 +156,7 @@ test('what a stand-in has minted is no list member’s ack, though it has come o
   const parts = world()
   parts.answer = member => {
     if (member === 'a') throw new CoterieError('range-fenced', 'its own copy does not take it')
-    return { type: 'merged', synced: true }
+    return { type: 'merged', synced: true, siblings: 0 }
   }
   const error = await failure(write(parts, 3, { asStandIn: true }))
   assert.ok(isCoterieError(error, 'not-available'), String(error))
@@ -174,7 +176,7 @@ test('for each member that fails, the next after the list stands in, and the nex
   parts.answer = (member, request) => {
     if ('standIn' in request && request.standIn) {
       if (member === 'full') throw new CoterieError('overloaded', 'no more')
-      return { type: 'merged', synced: false }
+      return { type: 'merged', synced: false, siblings: 0 }
     }
     throw new CoterieError('unreachable', 'gone')
   }
@@ -190,7 +192,7 @@ test('with enough members the third copy is kept by another all the same', async
   parts.answer = (member, request) => {
     if (member === 'c') throw new CoterieError('unreachable', 'gone')
     if ('standIn' in request && request.standIn) stored.resolve()
-    return { type: 'merged', synced: true }
+    return { type: 'merged', synced: true, siblings: 0 }
   }
   assert.is((await write(parts, 2)).acks, 2)
   await stored.promise
@@ -221,7 +223,7 @@ test('a write that was stored in time gets its last copy behind its deadline, fr
   parts.answer = (member, _request, options) => {
     if (member === 'c') return hang(options)
     if (member === 'x') given.resolve(options.timeoutMs)
-    return { type: 'merged', synced: true }
+    return { type: 'merged', synced: true, siblings: 0 }
   }
   assert.is((await write(parts, 2, { timeoutMs: 200 })).acks, 2)
   assert.ok((await given.promise) >= 1000)
@@ -264,7 +266,7 @@ test('an old delete beside a copy that is not in sync makes no key absent: what 
   const parts = world()
   const answers = { b: { state: encodeState(state), synced: true }, c: { synced: false } }
   parts.answer = (member, { type }) => {
-    if (type !== 'read') return { type: 'merged', synced: true }
+    if (type !== 'read') return { type: 'merged', synced: true, siblings: 0 }
     if (member === 'a') throw new CoterieError('unreachable', 'gone')
     return { type: 'state', ...answers[member as 'b' | 'c'] }
   }

@@ -27,7 +27,7 @@ function world() {
     statuses,
     listed,
     sent,
-    answer: async (_member: string): Promise<Answer> => ({ type: 'merged', synced: false }),
+    answer: async (_member: string): Promise<Answer> => ({ type: 'merged', synced: false, siblings: 0 }),
     mirrors: undefined as unknown as Mirrors
   }
   const call = async (member: string, request: Request) => {

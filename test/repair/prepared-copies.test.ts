@@ -57,7 +57,7 @@ async function world({ cacheBytes = 1024 * 1024 } = {}) {
   const merge = async (to: string, request: Request): Promise<Answer> => {
     if (request.type !== 'merge') throw new Error(`${to} is asked ${request.type}`)
     await member.replicas.merge(request.range, request.key, request.state)
-    return { type: 'merged', synced: false }
+    return { type: 'merged', synced: false, siblings: 0 }
   }
   const restart = (name: string, replica: MemoryReplica) => {
     const peers = {

@@ -1,7 +1,7 @@
 /** Whole cores on an in-memory network and in-memory files: everything of a node but libp2p, the disk and the process. */
 import { type ClusterParams, DEFAULT_SETTINGS, type NodeSettings } from '../../src/config.ts'
 import { Core } from '../../src/core.ts'
-import { lineLog, systemClock, systemRandom, systemTimers } from '../../src/runtime.ts'
+import { keepAlive, lineLog, systemClock, systemRandom, systemTimers } from '../../src/runtime.ts'
 import { FakeFiles } from './fake-files.ts'
 import { ed25519Signer } from './fake-signer.ts'
 import { MemoryHub, type MemoryNetwork } from './memory-network.ts'
@@ -32,6 +32,8 @@ export class MemoryCluster {
   readonly nodes = new Map<string, MemoryNode>()
   readonly #settings: Partial<NodeSettings>
   readonly #disks = new Map<string, FakeFiles>()
+  /** It has no socket that would, while an operation pauses. */
+  readonly #release = keepAlive()
 
   constructor(params: Partial<ClusterParams> = {}, settings: Partial<NodeSettings> = {}) {
     this.params = { clusterId: 'c'.repeat(32), name: 'test', q: 32, n: 3, r: 2, w: 2, ...params }
@@ -139,5 +141,6 @@ export class MemoryCluster {
 
   async close(): Promise<void> {
     await Promise.all([...this.nodes.keys()].map(name => this.stop(name)))
+    this.#release()
   }
 }

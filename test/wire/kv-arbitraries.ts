@@ -103,7 +103,7 @@ export const answers: { [K in Answer['type']]: fc.Arbitrary<Extract<Answer, { ty
   keys: record({ type: fc.constant('keys'), keys: fc.array(key, { maxLength: 5 }), done: flag }),
   info: record({ type: fc.constant('info'), json: fc.string() }),
   state: record({ type: fc.constant('state'), state: optional(bytes(0, 300)), synced: flag }).map(dropUndefined),
-  merged: record({ type: fc.constant('merged'), synced: flag }),
+  merged: record({ type: fc.constant('merged'), synced: flag, siblings: count }),
   moved: record({ type: fc.constant('moved'), claims }),
   ok: record({ type: fc.constant('ok') }),
   asked: record({ type: fc.constant('asked'), granted: claims, pending: ranges, refused: ranges }),
