@@ -33,6 +33,11 @@ export const LIMITS = {
   /** design §7: past either, only a write that does not shrink the key is refused. */
   maxSiblings: 100,
   maxStateBytes: 16 * 1024 * 1024,
+  /**
+   * Merges are never refused for those two, and each side of a partition may have filled a key: what a record of a range
+   * file, a frame and a compare session take of one key. Room for four full states; a merge beyond it fails, for that key alone.
+   */
+  maxMergedBytes: 64 * 1024 * 1024,
   /** How long the id of a replaced write is kept for its retries. */
   retryWindowMs: 60_000
 } as const

@@ -1,5 +1,5 @@
 /** The `Store` methods as requests: what the node and the remote client have in common. They differ in where `send` goes. */
-import { CoterieError } from './errors.ts'
+import { CoterieError, isCoterieError } from './errors.ts'
 import type { Answer, Level, Request } from './messages.ts'
 import type { Clock, Random, RequestOptions, Timers } from './ports.ts'
 import { positionOf, rangeOf } from './ring/position.ts'
@@ -75,9 +75,19 @@ export class StoreRequests implements Omit<Store, 'close'> {
     const { clock, timeoutMs: defaultMs } = this.#parts
     const { timeoutMs = defaultMs, signal } = options
     const endMs = clock.monotonicMs() + timeoutMs
-    const { context } = await this.get(key, { timeoutMs, signal })
+    const context = await this.#contextOf(key, { timeoutMs, signal })
     const leftMs = Math.max(1, endMs - clock.monotonicMs())
     return this.#write(key, undefined, undefined, { ...options, context, timeoutMs: leftMs })
+  }
+
+  /** Undefined: its values are too many to travel; only the node asked can read it, and does so for a delete without context. */
+  async #contextOf(key: Bytes, options: GetOptions): Promise<string | undefined> {
+    try {
+      return (await this.get(key, options)).context
+    } catch (error) {
+      if (isCoterieError(error, 'too-large')) return undefined
+      throw error
+    }
   }
 
   update(key: Bytes, merge: (values: Uint8Array[]) => Bytes | undefined, options?: UpdateOptions): Promise<PutResult> {

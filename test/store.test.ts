@@ -1,6 +1,9 @@
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { CoterieError, isCoterieError } from '../src/errors.ts'
+import type { Answer, Request } from '../src/messages.ts'
+import { systemClock, systemRandom, systemTimers } from '../src/runtime.ts'
 import {
   latestOf,
   type OperationOptions,
@@ -9,6 +12,7 @@ import {
   type UpdateOptions,
   updateByRetry
 } from '../src/store.ts'
+import { StoreRequests } from '../src/store-requests.ts'
 
 const test = suite('store')
 
@@ -62,6 +66,24 @@ test('without a timeout each step of an update has the default of the node asked
   await update({ attempts: 3 })
   assert.equal(given, [undefined, undefined, undefined, undefined, undefined, undefined])
   assert.equal(pauses, [1, 2])
+})
+
+test('a delete of a key whose values are too large to travel has the node asked read it', async () => {
+  const asked: Request[] = []
+  const send = async (request: Request): Promise<Answer> => {
+    asked.push(request)
+    if (request.type === 'get') throw new CoterieError('too-large', 'values of 70 MiB')
+    return { type: 'stored', context: new Uint8Array([1]), dot: 'd', acks: 2, sloppy: false, siblings: 0, replaced: 70 }
+  }
+  const ports = { clock: systemClock, timers: systemTimers, random: systemRandom }
+  const store = new StoreRequests({ ...ports, q: () => 8, timeoutMs: 1000, send })
+  assert.is((await store.delete('k')).replaced, 70)
+  const [, put] = asked
+  assert.ok(put?.type === 'put' && put.value === undefined && put.context === undefined)
+  const failed = await store.get('k').catch(error => error)
+  assert.ok(isCoterieError(failed, 'too-large'))
+  const tooLong = await store.delete('x'.repeat(2000)).catch(error => error)
+  assert.ok(isCoterieError(tooLong, 'too-large'))
 })
 
 test.run()

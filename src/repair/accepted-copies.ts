@@ -51,6 +51,8 @@ export class AcceptedCopies {
       for (const peer of open.length === 0 ? [] : this.#others(open, holders)) {
         const found = await this.#compare(peer, open)
         for (const [range, verdict] of found.verdicts) verdicts.get(range)!.push(verdict)
+        const [apart] = found.refused
+        if (apart !== undefined) throw busy(`a key of range ${apart} is too large together with what ${peer} has of it`)
         // One that was named had none when the asker looked: it has been told of the loss a moment before this one.
         const kept = open.find(range => found.statuses.get(range) === 'synced' && !holders.includes(peer))
         if (kept !== undefined)

@@ -81,8 +81,11 @@ export class SessionClocks {
     this.#dead.set(range, [...(this.#dead.get(range) ?? []), ...items])
   }
 
-  /** The session is over; `revived`: ranges of which the other side sent live values that are dead here. */
-  async finish(revived: ReadonlySet<number>): Promise<void> {
+  /**
+   * The session is over; `revived`: ranges of which the other side sent live values that are dead here; `refused`: of which not
+   * all could be taken in.
+   */
+  async finish(revived: ReadonlySet<number>, refused: ReadonlySet<number>): Promise<void> {
     const replicas = this.#replicas
     for (const [range, message] of this.#taken) {
       const offer = this.#offers.get(range)
@@ -90,7 +93,7 @@ export class SessionClocks {
       await replicas.quiet(range)
       const missed = await this.#hasMissed(range)
       const isWhole = offer?.damages === replicas.damages(range) && offer.refusals === replicas.refusals(range)
-      if (!isWhole) continue
+      if (!isWhole || refused.has(range)) continue
       this.#sound.add(range)
       if (replicas.status(range) === 'synced')
         this.#judge(message, { revived: revived.has(range), missed }, offer.arrivals)

@@ -3,7 +3,7 @@
  * together again.
  */
 import { LIMITS } from '../config.ts'
-import { CoterieError } from '../errors.ts'
+import { CoterieError, isCoterieError } from '../errors.ts'
 import type { Arrivals } from '../replica/arrivals.ts'
 import { bucketOf } from '../replica/bucket-sums.ts'
 import type { Replicas } from '../replica/replicas.ts'
@@ -104,6 +104,11 @@ export class StateSink {
   readonly dead = new Map<number, DeadItem[]>()
   /** Ranges of which a live value came that this copy takes for dead. */
   readonly revived = new Set<number>()
+  /**
+   * Ranges with a key whose state does not fit together with this copy's: it holds less than it was sent, so it proves nothing of
+   * them, and believes no clock that came along.
+   */
+  readonly refused = new Set<number>()
 
   /** `arrivalsOf`: what watches what comes from elsewhere meanwhile. */
   constructor(replicas: Replicas, arrivalsOf: (range: number) => Arrivals | undefined) {
@@ -119,13 +124,18 @@ export class StateSink {
     }
   }
 
+  /** Said before the end of a session, of ranges that this side has begun by giving the status of. */
+  *refusals(): Iterable<SyncMessage> {
+    for (const range of this.refused) yield { type: 'status', range, status: 'none', keys: 0 }
+  }
+
   /** Resolves when all whole states of the message are stored; the stream waits that long, which is the back-pressure. */
   async take({ range, items }: Extract<SyncMessage, { type: 'states' }>): Promise<void> {
     let running: Promise<unknown>[] = []
     for (const { key, state, more } of items) {
       this.#parts.push(state)
       this.#partBytes += state.length
-      if (this.#partBytes > 2 * LIMITS.maxStateBytes) throw new CoterieError('protocol', 'a key state beyond any limit')
+      if (this.#partBytes > LIMITS.maxMergedBytes) throw new CoterieError('protocol', 'a key state beyond any limit')
       if (more) continue
       // Copied out of the receive buffer, which the index and the cache would otherwise keep alive.
       const whole = Buffer.concat(this.#parts)
@@ -145,7 +155,12 @@ export class StateSink {
   }
 
   async #merge(range: number, key: Uint8Array, state: Uint8Array): Promise<void> {
-    const { dead, revives } = await this.#replicas.merge(range, key, state, undefined, this.#arrivalsOf(range))
+    const merging = this.#replicas.merge(range, key, state, undefined, this.#arrivalsOf(range)).catch(error => {
+      if (!isCoterieError(error, 'too-large')) throw error
+      this.refused.add(range)
+      return undefined
+    })
+    const { dead = [], revives = false } = (await merging) ?? {}
     if (dead.length === 0) return
     if (revives) this.revived.add(range)
     const items = this.dead.get(range) ?? []

@@ -32,8 +32,10 @@ export interface CompareParts {
 }
 
 export interface CompareResult {
-  /** The other side's status of each range that was compared to the end. */
+  /** The other side's status of each range that was compared to the end; `none` where it could not take all that it was sent. */
   statuses: Map<number, CopyStatus>
+  /** Ranges that were not compared to the end, because this side could not take all that it was sent: too large together. */
+  refused: ReadonlySet<number>
   /** Of each of them, where asked for (`settleCopy`). */
   verdicts: Map<number, Verdict>
   received: number
@@ -71,7 +73,7 @@ class Initiator {
   readonly #outbox = new Outbox<SyncMessage>()
   readonly #sink: StateSink
   readonly #clocks: SessionClocks
-  readonly #result: CompareResult = { statuses: new Map(), verdicts: new Map(), received: 0, sent: 0 }
+  readonly #result: CompareResult
   #keysTotal = 0
   #done = false
 
@@ -82,6 +84,7 @@ class Initiator {
     this.#options = options
     this.#clocks = new SessionClocks(parts.replicas)
     this.#sink = new StateSink(parts.replicas, range => this.#clocks.arrivals(range))
+    this.#result = { statuses: new Map(), refused: this.#sink.refused, verdicts: new Map(), received: 0, sent: 0 }
   }
 
   async run(): Promise<CompareResult> {
@@ -103,6 +106,7 @@ class Initiator {
     await converse(this.#stream, this.#outbox, watch, message => this.#take(message))
     if (!this.#done) throw new CoterieError('unreachable', 'the sync stream ended before its session did')
     this.#result.received = this.#sink.merged
+    for (const range of this.#sink.refused) this.#result.statuses.delete(range)
     if (this.#options.verdicts) {
       for (const [range, status] of this.#result.statuses) {
         const verdict = this.#clocks.verdict(range, status)
@@ -148,7 +152,7 @@ class Initiator {
         return
       case 'done':
         this.#done = true
-        await this.#clocks.finish(this.#sink.revived)
+        await this.#clocks.finish(this.#sink.revived, this.#sink.refused)
         this.#outbox.end()
         return
       default:
@@ -209,9 +213,10 @@ export async function answerSync(parts: AnswerParts, stream: Duplex): Promise<vo
         clocks.takeDead(message)
         return
       case 'finish':
-        await clocks.finish(sink.revived)
+        await clocks.finish(sink.revived, sink.refused)
         if (open.durable) await replicas.sync(proving)
         outbox.add(sink.deadMessages())
+        outbox.add(sink.refusals())
         outbox.add([{ type: 'done' }])
         outbox.end()
         return

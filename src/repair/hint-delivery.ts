@@ -5,7 +5,7 @@
  */
 import type { Background } from '../background.ts'
 import type { Peers } from '../coordinator/peers.ts'
-import { CoterieError } from '../errors.ts'
+import { CoterieError, isCoterieError } from '../errors.ts'
 import type { Clock, Log, Network, Timers } from '../ports.ts'
 import type { Replicas } from '../replica/replicas.ts'
 import type { StandIns } from '../replica/stand-ins.ts'
@@ -177,6 +177,7 @@ export class HintDelivery {
   /** This node has come onto the list itself. */
   async #takeOver(ranges: number[]): Promise<number[]> {
     const { standIns, replicas } = this.#parts
+    const apart = new Set<number>()
     for (const range of ranges) {
       const clock = standIns.replicas.clocks.of(range).entries()
       const positions: { hi: number; lo: number }[] = []
@@ -187,12 +188,20 @@ export class HintDelivery {
             if ((await replicas.merge(range, key, state)).news) this.#counts.sent++
           }
         })
-        await Promise.all(merges)
+        // As in a session: a key that does not fit keeps its range here, and no other.
+        const settled = merges.map(merge =>
+          merge.catch(error => {
+            if (!isCoterieError(error, 'too-large')) throw error
+            apart.add(range)
+          })
+        )
+        await Promise.all(settled)
       }
-      if (replicas.status(range) === 'synced') replicas.clocks.join(range, clock)
+      if (replicas.status(range) === 'synced' && !apart.has(range)) replicas.clocks.join(range, clock)
     }
-    await replicas.sync(ranges)
-    return ranges
+    const taken = ranges.filter(range => !apart.has(range))
+    await replicas.sync(taken)
+    return taken
   }
 
   async #dropIfProven(range: number): Promise<void> {

@@ -1,7 +1,10 @@
-/** What a copy makes of a key state that comes from another one, and what it says of it. */
+/** What a copy makes of a key state that comes from another one: what it leaves out, and what it cannot hold. */
+import { LIMITS } from '../config.ts'
+import { CoterieError } from '../errors.ts'
+import type { Log } from '../ports.ts'
 import { type CausalContext, covers, EMPTY_CONTEXT } from '../version/causal-context.ts'
 import type { Dot } from '../version/dot.ts'
-import { isLive, type KeyState, withoutSiblings } from '../version/key-state.ts'
+import { isLive, type KeyState, stateBytes, withoutSiblings } from '../version/key-state.ts'
 
 export interface Merged {
   /** The copy has changed. */
@@ -32,4 +35,30 @@ export function sift(
   const { state: theirs, gone: dead } = withoutSiblings(incoming, dot => isReaped(dot) && !covers(known, dot))
   const revives = incoming.siblings.some(sibling => dead.includes(sibling.dot) && isLive(sibling, nowMs))
   return { theirs, dead, revives }
+}
+
+/**
+ * The one merge that fails: into a state that no record holds. Found before anything is appended, so that the copy has
+ * shown nothing that it would have to take back.
+ */
+export class Oversize {
+  readonly #log: Log
+  /** Keys that it has been said of: the next comparison meets them again. */
+  readonly #told = new Set<string>()
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  /** Throws `too-large`. */
+  mustFit(key: Uint8Array, merged: KeyState): void {
+    const bytes = stateBytes(merged)
+    if (bytes <= LIMITS.maxMergedBytes) return
+    const name = JSON.stringify(Buffer.from(key).toString())
+    const sizes = `the values of key ${name} in two copies take ${bytes} bytes together, and one holds at most ${LIMITS.maxMergedBytes}`
+    const message = `${sizes}; delete the key: the copies stay apart until then`
+    if (!this.#told.has(name)) this.#log.warn(message)
+    this.#told.add(name)
+    throw new CoterieError('too-large', message)
+  }
 }

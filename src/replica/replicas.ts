@@ -28,7 +28,7 @@ import { type Arrivals, ArrivalWatch } from './arrivals.ts'
 import type { BucketSums } from './bucket-sums.ts'
 import { CopySums } from './copy-sums.ts'
 import { DiskRoom } from './disk-room.ts'
-import { type Merged, sift } from './incoming.ts'
+import { type Merged, Oversize, sift } from './incoming.ts'
 import { KeyAppends } from './key-appends.ts'
 import { type Page, pageOf } from './listing.ts'
 import type { RangeClocks } from './range-clocks.ts'
@@ -85,6 +85,7 @@ export class Replicas {
   readonly #damages = new Map<number, number>()
   /** While it is full, nothing leaves this node before it is in its file. */
   readonly #room: DiskRoom
+  readonly #oversize: Oversize
   readonly clocks: RangeClocks
   /** Set by the node when it is composed: the replica itself knows no network. */
   mirror: MirrorHook = () => undefined
@@ -101,6 +102,7 @@ export class Replicas {
     this.#copies = parts.copies
     this.clocks = parts.clocks
     this.#room = new DiskRoom(ports)
+    this.#oversize = new Oversize(ports.log)
     this.#sums = new CopySums(parts.store)
     this.#appends = new KeyAppends({
       store: parts.store,
@@ -214,7 +216,7 @@ export class Replicas {
   /**
    * Takes in another replica's state of a key. Resolves when it is held as `durability` says and mirrored, though not back
    * to `from`: two nodes that mirror each other would pass it on for ever. What is dead is left out (design §10). `compared`: it comes
-   * out of the session that these arrivals watch.
+   * out of the session that these arrivals watch. Throws `too-large` where both states together fit no record.
    */
   async merge(
     range: number,
@@ -235,6 +237,7 @@ export class Replicas {
       if (ours === undefined && theirs.siblings.length === 0 && this.clocks.of(range).coversAll(theirs.context))
         return { news: false, dead, revives, siblings: 0 }
       const merged = ours === undefined ? theirs : merge(ours, theirs, nowMs)
+      this.#oversize.mustFit(key, merged)
       const siblings = liveSiblings(merged, nowMs).length
       // A record of an earlier version has another tag, and would differ from other copies for ever.
       if (ours !== undefined && sameVersions(ours, merged) && tag === stateTag(ours)) {

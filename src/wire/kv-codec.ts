@@ -48,7 +48,7 @@ export interface DecodedFrame {
   problem?: CoterieError
 }
 
-/** Over a frame's limit on the wire: the largest state twice over, and its surroundings. */
+/** The largest state that a copy holds, or its values, and what surrounds them. */
 export const MAX_FRAME_BYTES = WIRE_LIMITS.maxStateBytes + 1024 * 1024
 
 const ERROR_FIELD = 5
@@ -77,7 +77,9 @@ export function encodeFrame(frame: Frame): Uint8Array {
     putFlag(w, 4, frame.more)
   }
   if (w.len > MAX_FRAME_BYTES) {
-    throw new CoterieError('too-large', `a message of ${w.len} bytes; at most ${MAX_FRAME_BYTES} travel`)
+    const isValues = 'answer' in frame && frame.answer.type === 'got'
+    const advice = isValues ? '; these are the values of one key in several copies: delete the key' : ''
+    throw new CoterieError('too-large', `a message of ${w.len} bytes; at most ${MAX_FRAME_BYTES} travel${advice}`)
   }
   // Shared: the writer is done with, so its buffer needs no copy.
   return w.finish(true)

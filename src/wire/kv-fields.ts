@@ -9,11 +9,11 @@ export type Writer = protobuf.Writer
 export type Reader = protobuf.Reader
 
 /**
- * What a message may hold. Replication is exempt from the limits on siblings and state (design §7), and two sides of a
- * partition may each have filled a key: twice the state limit travels.
+ * What a message may hold. Replication is exempt from the limits on siblings and state (design §7), and the sides of a
+ * partition may each have filled a key: what a range file holds of one key travels.
  */
 export const WIRE_LIMITS = {
-  maxStateBytes: 2 * LIMITS.maxStateBytes,
+  maxStateBytes: LIMITS.maxMergedBytes,
   maxContextBytes: LIMITS.maxValueBytes,
   maxSiblings: 100 * LIMITS.maxSiblings,
   maxKeys: 65_536,

@@ -254,7 +254,7 @@ test('messages out of turn, of the wrong side and garbled ones end a session wit
     [openOf(1), { type: 'status', range: 1, status: 'synced', keys: 0 }],
     [openOf(1), new Uint8Array([255, 255, 255])],
     [openOf(1), { type: 'states', range: 1, items: [item] }],
-    [openOf(1), ...Array.from({ length: 200 }, (): SyncMessage => ({ type: 'states', range: 1, items: [endless] }))]
+    [openOf(1), ...Array.from({ length: 400 }, (): SyncMessage => ({ type: 'states', range: 1, items: [endless] }))]
   ]
   for (const messages of wrong) {
     const error = await answererOn(node, messages)

@@ -193,7 +193,7 @@ test('a state of 16 MiB goes both ways, and small requests pass it', async () =>
   const answer = (await bounded('the large one', large)) as Extract<Answer, { type: 'state' }>
   assert.is(Buffer.compare(answer.state!, state), 0)
   assert.is(order, 'sL', 'the small request arrived first')
-  const over = new Uint8Array(64 * 1024 * 1024)
+  const over = new Uint8Array(66 * 1024 * 1024)
   const refused = failure(
     a.network.request(b.peerId, { type: 'merge', range: 1, key: Uint8Array.of(1), state: over, standIn: false }, ASK)
   )

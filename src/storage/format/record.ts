@@ -13,11 +13,8 @@ export const RECORD_HEADER_BYTES = 44
 const CRC_FROM = 4
 export const RECORD_ALIGN = 8
 export const MAX_KEY_BYTES = LIMITS.maxKeyBytes
-/**
- * A value is an encoded key state. Replication may merge states past `maxStateBytes` (design §7: it is never refused),
- * so there is room for four full ones; more is a defect or damage.
- */
-export const MAX_VALUE_BYTES = 4 * LIMITS.maxStateBytes
+/** A value is an encoded key state; more is a defect or damage. */
+export const MAX_VALUE_BYTES = LIMITS.maxMergedBytes
 /** Offsets are kept in units of `RECORD_ALIGN`, in 32 bits. */
 export const MAX_FILE_BYTES = 2 ** 32 * RECORD_ALIGN
 /** Whole key always included: a head is what is read to learn a record's key. */
