@@ -177,6 +177,12 @@ test('what is over its limit is refused with `protocol`', () => {
     () => encodeRequest({ type: 'merge', range: 1, key, state, standIn: false }),
     (error: CoterieError) => error.code === 'too-large'
   )
+  const value = new Uint8Array(1024 * 1024)
+  const siblings = Array.from({ length: 70 }, () => ({ value, dot: 'd', expiresAtMs: 0, writtenAtMs: 0 }))
+  assert.throws(
+    () => encodeAnswer({ type: 'got', siblings, context: new Uint8Array(), replies: 2, deletedAtMs: 0 }),
+    (error: CoterieError) => error.code === 'too-large' && error.message.endsWith('delete the key')
+  )
 })
 
 test('garbage never does more than throw `protocol`', () => {

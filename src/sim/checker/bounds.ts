@@ -34,7 +34,7 @@ const BACKGROUND_A_NODE = 2
  *     stats.hints                      0; on a node with a failed file, the keys of the run
  *
  * An actor is drawn whenever a copy is opened, made, refilled, damaged or fails an append (design §7), and comes into a
- * context by a write alone, so this is generous. Hints are 0 until there are stand-ins: then all have been handed over.
+ * context by a write alone, so this is generous. Hints are 0 at rest: all have been handed over.
  * Source: design §4, §7, §10, §11; failures 11, 32, 42, 49.
  */
 export const unbounded: Rule = {
