@@ -161,7 +161,9 @@ export class Info {
   async #replica(
     peerId: string,
     range: number
-  ): Promise<{ peerId: string; alive: boolean; synced: boolean; status: CopyStatus | 'unknown' }> {
+  ): Promise<{ peerId: string; zone: string; alive: boolean; synced: boolean; status: CopyStatus | 'unknown' }> {
+    // What the list was worked out from: known of members that are down, too.
+    const zone = this.#parts.zones.of(peerId)
     try {
       const answer = await this.#parts.peers.call(
         peerId,
@@ -169,10 +171,10 @@ export class Info {
         { timeoutMs: COPIES_TIMEOUT_MS }
       )
       const { status } = expectAnswer(answer, 'copies').copies[0]
-      return { peerId, alive: true, synced: status === 'synced', status }
+      return { peerId, zone, alive: true, synced: status === 'synced', status }
     } catch {
       // Not answering is the finding, not a failure of this question.
-      return { peerId, alive: false, synced: false, status: 'unknown' }
+      return { peerId, zone, alive: false, synced: false, status: 'unknown' }
     }
   }
 

@@ -77,7 +77,8 @@ export interface WhereInfo {
   position: string
   range: number
   preference: string[]
-  replicas: { peerId: string; alive: boolean; synced: boolean; status?: CopyStatus | 'unknown' }[]
+  /** `zone`, `status`: absent where a node of an earlier version answers. */
+  replicas: { peerId: string; zone?: string; alive: boolean; synced: boolean; status?: CopyStatus | 'unknown' }[]
 }
 
 export type { ClusterStatus }

@@ -98,7 +98,7 @@ export class FakeCluster implements Client {
     if (what === 'ring') return { clusterId: CLUSTER_ID, q: 16, n: 3, owners }
     if (what === 'transfers') return this.transfers
     if (what === 'where') {
-      const replicas = MEMBERS.map(({ peerId, alive }) => ({ peerId, alive, synced: alive }))
+      const replicas = MEMBERS.map(({ peerId, zone, alive }) => ({ peerId, zone, alive, synced: alive }))
       return {
         key: 'k',
         keyBase64: 'aw==',

@@ -2,7 +2,7 @@
 import type { MemberInfo, RingInfo, WhereInfo } from '../parts.ts'
 import type { Style } from './style.ts'
 import { type Cell, table } from './table.ts'
-import { byteCount, count, displayWidth, harmless, plural, shortPeer } from './text.ts'
+import { byteCount, count, displayWidth, harmless, pad, plural, shortPeer } from './text.ts'
 
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 /** Ranges a line of the band: rows of powers of two are easy to count. */
@@ -100,11 +100,16 @@ function legend(ring: RingInfo, members: MemberInfo[], names: ReturnType<typeof 
 
 export function whereLines(where: WhereInfo, style: Style): string[] {
   const states = new Map(where.replicas.map(replica => [replica.peerId, replica]))
+  const zoneOf = (replica: WhereInfo['replicas'][number] | undefined) => harmless(replica?.zone ?? '') || '-'
+  // A cluster without zones has nothing to tell of them.
+  const hasZones = where.replicas.some(({ zone }) => zone)
+  const zoneWidth = Math.max(0, ...where.replicas.map(replica => displayWidth(zoneOf(replica))))
   const line = (peerId: string, place: string) => {
     const replica = states.get(peerId)
     const seen = replica?.alive ? style.green('alive') : style.red('down ')
     const copy = replica?.synced ? style.green('synced') : style.yellow(replica?.status ?? 'not synced')
-    return `${place.padEnd(10)} ${peerId}  ${seen}  ${copy}`
+    const zone = hasZones ? `${pad(zoneOf(replica), zoneWidth)}  ` : ''
+    return `${place.padEnd(10)} ${peerId}  ${zone}${seen}  ${copy}`
   }
   const others = where.replicas.map(replica => replica.peerId).filter(peerId => !where.preference.includes(peerId))
   return [

@@ -3,7 +3,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { MemberInfo, RingInfo } from '../../../src/cli/parts.ts'
 import type { PlanInfo } from '../../../src/cli/plan.ts'
-import { memberLines, ringLines, statLines } from '../../../src/cli/render/cluster.ts'
+import { memberLines, ringLines, statLines, whereLines } from '../../../src/cli/render/cluster.ts'
 import { deleteOutcome, putOutcome } from '../../../src/cli/render/outcome.ts'
 import { planLines } from '../../../src/cli/render/plan.ts'
 import { siblingLines } from '../../../src/cli/render/siblings.ts'
@@ -233,6 +233,30 @@ test('the ring: a letter a range, counts, nobody, the dead', () => {
     makeStyle(true)
   )[0]!
   assert.match(colored, '\x1b[36mA\x1b[39m')
+})
+
+test('where a key lives: zones as soon as a replica has one', () => {
+  const replicas = MEMBERS.map(({ peerId, zone, alive }) => ({ peerId, zone, alive, synced: alive }))
+  const where = {
+    key: 'k',
+    keyBase64: 'aw==',
+    position: '00ff00ff00ff00ff',
+    range: 0,
+    preference: MEMBERS.map(({ peerId }) => peerId),
+    replicas
+  }
+  assert.equal(whereLines(where, plain), [
+    'position 00ff00ff00ff00ff, range 0',
+    'owner      12D3KooWPeerAAAAAAAAA1  -      alive  synced',
+    'replica 2  12D3KooWPeerBBBBBBBBB2  -      down   not synced',
+    'replica 3  12D3KooWPeerCCCCCCCCC3  north  alive  synced'
+  ])
+  const none = { ...where, replicas: replicas.map(replica => ({ ...replica, zone: '' })) }
+  assert.is(whereLines(none, plain)[1], 'owner      12D3KooWPeerAAAAAAAAA1  alive  synced')
+  const earlier = { ...where, replicas: replicas.map(({ zone: _, ...replica }) => replica) }
+  assert.equal(whereLines(earlier, plain), whereLines(none, plain))
+  const hostile = { ...where, replicas: [{ ...replicas[0]!, zone: 'a\x1b[2J' }] }
+  assert.not.match(whereLines(hostile, plain).join(''), '\x1b')
 })
 
 test('statistics', () => {
