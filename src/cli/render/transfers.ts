@@ -1,7 +1,7 @@
 /** Ranges on their way to a node: a progress bar each, or one for all. Pure. */
 import type { TransferInfo } from '../parts.ts'
 import type { Style } from './style.ts'
-import { byteCount, count, displayWidth, plural, shortPeer } from './text.ts'
+import { byteCount, count, displayWidth, pad, plural, shortPeer } from './text.ts'
 
 const WIDEST_BAR = 40
 const NARROWEST_BAR = 8
@@ -13,9 +13,18 @@ export function bar(done: number, total: number, width: number): string {
   return ('█'.repeat(Math.floor(eighths / 8)) + part).padEnd(width)
 }
 
+/**
+ * How many ranges are on their way: a transfer carries several. Those that begin with the same range count once, since a copy
+ * that catches up is compared with several nodes at the same time. `most`: those seen before, by their first range; they count, too.
+ */
+export function rangeCount(transfers: TransferInfo[], most = new Map<number, number>()): number {
+  for (const { range, ranges = 1 } of transfers) most.set(range, Math.max(ranges, most.get(range) ?? 0))
+  return [...most.values()].reduce((total, ranges) => total + ranges, 0)
+}
+
 /** All transfers as one line. */
 export function progressLine(transfers: TransferInfo[], width: number, style: Style): string {
-  const head = `filling ${plural(transfers.length, 'range')} `
+  const head = `filling ${plural(rangeCount(transfers), 'range')} `
   const tail = ` ${percent(shareOf(transfers))} ${amounts(transfers)}`
   const columns = Math.min(WIDEST_BAR, width - displayWidth(head) - displayWidth(tail) - 3)
   const middle =
@@ -27,11 +36,16 @@ export function progressLine(transfers: TransferInfo[], width: number, style: St
 
 export function transferLines(transfers: TransferInfo[], width: number, style: Style): string[] {
   if (transfers.length === 0) return ['no range is being transferred']
-  const columns = Math.max(NARROWEST_BAR, Math.min(WIDEST_BAR, width - 60))
-  return transfers.map(transfer => {
+  const names = transfers.map(({ range, ranges = 1 }) => {
+    const others = ranges > 1 ? ` and ${count(ranges - 1)} more` : ''
+    return `range ${String(range).padStart(4)}${others}`
+  })
+  const longest = Math.max(...names.map(displayWidth))
+  const columns = Math.max(NARROWEST_BAR, Math.min(WIDEST_BAR, width - longest - 50))
+  return transfers.map((transfer, i) => {
     const drawn = style.green(bar(shareOf([transfer]), 1, columns))
     const numbers = `${percent(shareOf([transfer]))} ${amounts([transfer])}`
-    return `range ${String(transfer.range).padStart(4)} from ${shortPeer(transfer.from)} ${style.dim('[')}${drawn}${style.dim(']')} ${numbers}`
+    return `${pad(names[i]!, longest)} from ${shortPeer(transfer.from)} ${style.dim('[')}${drawn}${style.dim(']')} ${numbers}`
   })
 }
 

@@ -7,7 +7,7 @@ import { memberLines, ringLines, statLines, whereLines } from '../render/cluster
 import { planLines } from '../render/plan.ts'
 import { statusLines } from '../render/status.ts'
 import { plural } from '../render/text.ts'
-import { progressLine, transferLines } from '../render/transfers.ts'
+import { progressLine, rangeCount, transferLines } from '../render/transfers.ts'
 import * as values from '../values.ts'
 import { expect, keyWord, type Settings, type Sitting, takeFlags, type Verb } from './verb.ts'
 
@@ -77,17 +77,19 @@ const transfers: Verb = {
     expect(flags.rest, transfers, 0, 0)
     const ask = async () => (await sitting.cluster.info('transfers')) as TransferInfo[]
     if (!flags.on('watch')) return await lines(sitting, transferLines(await ask(), sitting.width(), sitting.style))
-    const ranges = new Set<number>()
+    const seen = new Map<number, number>()
     try {
       for (let now = await ask(); now.length > 0; now = await ask()) {
-        for (const { range } of now) ranges.add(range)
+        rangeCount(now, seen)
         sitting.status.show(progressLine(now, sitting.width() - 1, sitting.style))
         await sitting.timers.sleep(WATCH_INTERVAL_MS, signal)
       }
     } finally {
       sitting.status.show('')
     }
-    await sitting.out(ranges.size === 0 ? 'no range is being transferred' : `${plural(ranges.size, 'range')} arrived`)
+    await sitting.out(
+      seen.size === 0 ? 'no range is being transferred' : `${plural(rangeCount([], seen), 'range')} arrived`
+    )
   }
 }
 

@@ -11,7 +11,7 @@ import { statusLines } from '../../../src/cli/render/status.ts'
 import { makeStyle, plain, styleOf } from '../../../src/cli/render/style.ts'
 import { table } from '../../../src/cli/render/table.ts'
 import { byteCount, displayWidth, duration, fit, wrap } from '../../../src/cli/render/text.ts'
-import { bar, progressLine, transferLines } from '../../../src/cli/render/transfers.ts'
+import { bar, progressLine, rangeCount, transferLines } from '../../../src/cli/render/transfers.ts'
 import { statusLine } from '../../../src/cli/status-line.ts'
 import { fakeIo, MEMBERS } from '../fakes.ts'
 
@@ -280,9 +280,19 @@ test('progress', () => {
     `filling 1 range [${'█'.repeat(5)}${' '.repeat(15)}]  25 % 500/2,000 keys`
   )
   assert.is(progressLine(transfers, 40, plain), 'filling 1 range   25 % 500/2,000 keys')
-  const files = { ...transfers[0]!, keysDone: 0, keysTotal: 0, bytesDone: 3 << 20, bytesTotal: 4 << 20 }
+  const files = { ...transfers[0]!, range: 8, keysDone: 0, keysTotal: 0, bytesDone: 3 << 20, bytesTotal: 4 << 20 }
   assert.is(progressLine([files], 40, plain), 'filling 1 range   75 % 3.0 MiB/4.0 MiB')
   assert.is(progressLine([files, ...transfers], 60, plain), 'filling 2 ranges   50 % 3.0 MiB/4.0 MiB, 500/2,000 keys')
+  // Two nodes send 85 ranges, some of them as files; a third is compared with for what the first sends.
+  const several = [
+    { ...files, range: 3, ranges: 43 },
+    { ...transfers[0]!, range: 9, ranges: 42 },
+    { ...transfers[0]!, range: 3, ranges: 40 }
+  ]
+  assert.is(rangeCount(several), 85)
+  assert.match(progressLine(several, 60, plain), /^filling 85 ranges /)
+  assert.match(transferLines(several, 80, plain)[0]!, /^range {4}3 and 42 more from …AAAAAAA1 \[█+ +\] +75 %/)
+  assert.ok(widest(transferLines(several, 80, plain)) <= 80)
   assert.match(transferLines(transfers, 100, plain)[0]!, /^range {4}7 from …AAAAAAA1 \[█+ +\] +25 % 500\/2,000 keys$/)
 })
 

@@ -202,14 +202,14 @@ test('plan: what would move, and what it refuses', async () => {
 test('transfers --watch draws until all has arrived, or until Ctrl-C', async () => {
   const { type, cluster, shown } = sitting()
   cluster.transfers = [
-    { range: 1, from: 'x', keysDone: 1, keysTotal: 2 },
-    { range: 2, from: 'x', keysDone: 0, keysTotal: 2 }
+    { range: 1, ranges: 43, from: 'x', keysDone: 1, keysTotal: 2 },
+    { range: 2, ranges: 42, from: 'y', keysDone: 0, keysTotal: 2 }
   ]
   const watching = type('transfers --watch')
   while (shown.length === 0) await new Promise(resolve => setImmediate(resolve))
   cluster.transfers = []
-  assert.is((await watching).text, '2 ranges arrived')
-  assert.match(shown[0]!, /25 % 1\/4 keys/)
+  assert.is((await watching).text, '85 ranges arrived')
+  assert.match(shown[0]!, /^filling 85 ranges .* 25 % 1\/4 keys/)
   assert.is(shown.at(-1), '')
 
   cluster.transfers = [{ range: 1, from: 'x', keysDone: 1, keysTotal: 2 }]
