@@ -4,6 +4,8 @@
  */
 import { CopyStatuses } from './coordinator/copy-statuses.ts'
 import type { Peers } from './coordinator/peers.ts'
+import type { Membership } from './membership/membership.ts'
+import type { RingView } from './ring/ring-view.ts'
 import { crowdedRanges } from './ring/zone-spread.ts'
 import type { Topology } from './topology.ts'
 import type { Zones } from './zones.ts'
@@ -18,19 +20,60 @@ export interface ClusterStatus {
   whole: number
   /** The others, with how many they have. */
   short: { range: number; synced: number }[]
-  /** Ranges whose lists span fewer zones than min(N, zones of owners). */
+  /** Ranges whose lists span fewer zones than min(N, zones that there are). */
   crowded: number[]
   /** List members that did not answer. */
   silent: string[]
 }
 
-export interface StatusParts {
-  peers: Peers
+export interface PlacementParts {
   topology: Topology
   zones: Zones
+  membership: Membership
 }
 
-export async function clusterStatus({ peers, topology, zones }: StatusParts): Promise<ClusterStatus> {
+export interface StatusParts extends PlacementParts {
+  peers: Peers
+}
+
+/** Whether copies are in as many zones as they could be. */
+export class Placement {
+  readonly #parts: PlacementParts
+  /** `stats` is polled, and most rings stay as they are: one look at all lists serves until the ring or its zones change. */
+  #looked: { view: RingView; zones: number; crowded: readonly number[] } | undefined
+
+  constructor(parts: PlacementParts) {
+    this.#parts = parts
+  }
+
+  /** Ranges whose lists span fewer than min(N, zones that there are) zones, rising. */
+  crowded(): readonly number[] {
+    const { topology, zones } = this.#parts
+    const { view } = topology
+    const count = this.#zoneCount()
+    if (this.#looked?.view !== view || this.#looked.zones !== count) {
+      const crowded = count > 1 ? crowdedRanges(view, member => zones.of(member), count) : []
+      this.#looked = { view, zones: count, crowded }
+    }
+    return this.#looked.crowded
+  }
+
+  /**
+   * Zones of owners, and of all who may own ranges and are not down: a list spans all zones of owners by the way it is made, and
+   * it is the zone whose nodes own nothing (yet) that it could span, and does not.
+   */
+  #zoneCount(): number {
+    const { topology, zones, membership } = this.#parts
+    const names = new Set(topology.view.owners().map(owner => zones.of(owner)))
+    for (const { record, verdict, self } of membership.members()) {
+      const mayOwn = record.status === 'up' || record.status === 'joining'
+      if (mayOwn && (self || verdict !== 'down')) names.add(record.zone)
+    }
+    return names.size
+  }
+}
+
+export async function clusterStatus({ peers, topology }: StatusParts, placement: Placement): Promise<ClusterStatus> {
   const { view, params } = topology
   const silent: string[] = []
   const statuses = new CopyStatuses()
@@ -39,13 +82,12 @@ export async function clusterStatus({ peers, topology, zones }: StatusParts): Pr
     // Not answering is the finding, not a failure of this question.
     onSilent: member => silent.push(member)
   })
-  const zoneCount = new Set(view.owners().map(owner => zones.of(owner))).size
   const status: ClusterStatus = {
     ranges: params.q,
     copies: params.n,
     whole: 0,
     short: [],
-    crowded: crowdedRanges(view, member => zones.of(member), zoneCount),
+    crowded: [...placement.crowded()],
     silent: silent.sort()
   }
   for (let range = 0; range < params.q; range++) {

@@ -1,6 +1,6 @@
 /** The JSON documents behind `members`, `ring`, `where`, `stats` and `transfers` (docs: the command's `--json` shapes). */
 import type { Background } from './background.ts'
-import { clusterStatus } from './cluster-status.ts'
+import { clusterStatus, Placement } from './cluster-status.ts'
 import type { Coordinator } from './coordinator/coordinator.ts'
 import { expectAnswer, type Peers } from './coordinator/peers.ts'
 import { CoterieError } from './errors.ts'
@@ -39,9 +39,11 @@ const COPIES_TIMEOUT_MS = 1000
 
 export class Info {
   readonly #parts: InfoParts
+  readonly #placement: Placement
 
   constructor(parts: InfoParts) {
     this.#parts = parts
+    this.#placement = new Placement(parts)
   }
 
   async about(what: What, key?: Uint8Array): Promise<unknown> {
@@ -59,7 +61,7 @@ export class Info {
       case 'copies':
         return this.#copies()
       case 'status':
-        return clusterStatus(this.#parts)
+        return clusterStatus(this.#parts, this.#placement)
       case 'where':
         if (key === undefined || key.length === 0) throw new CoterieError('bad-usage', 'where takes a key')
         return this.#where(key)
@@ -178,6 +180,19 @@ export class Info {
     }
   }
 
+  /**
+   * Of the ranges that this node owns, not of all that it holds: so the figures of all nodes add up to the cluster's, each
+   * range and key counted once.
+   */
+  #crowded(): { crowdedRanges: number; crowdedKeys: number } {
+    const { topology, membership, store } = this.#parts
+    const own = this.#placement.crowded().filter(range => topology.view.owner(range) === membership.self)
+    return {
+      crowdedRanges: own.length,
+      crowdedKeys: own.reduce((sum, range) => sum + store.stats(range).keys, 0)
+    }
+  }
+
   #stats(): unknown {
     const { store, copies, replicas, coordinator, transfers, standIns, membership, inFlight } = this.#parts
     const { antiEntropy, mirrors, handover, keeper, thief, hotRanges, reclaimer, hints, reaper, leaver, majority } =
@@ -209,6 +224,7 @@ export class Info {
       rangesReclaimed: reclaimer.reclaimed,
       work: this.#loads().reduce((sum, { work }) => sum + work, 0),
       hotRanges: hotRanges.stats(),
+      placement: this.#crowded(),
       hearsMajority: majority.isHeard,
       trustsItsRing: majority.isCurrent,
       mirrors: mirrors.size,
