@@ -63,6 +63,8 @@ export function planSteals(
   // Most plans are of somebody who has their share: they end before the ring is looked at.
   let board: Board | undefined
   const steals: Steal[] = []
+  const leavers = [...accounts.values()].filter(isLeaver)
+  let due = slack > 0 ? Number.POSITIVE_INFINITY : dueOf(accounts, leavers, own)
   const steal = (victim: Account): void => {
     board ??= new Board(owners, accounts, own, n)
     const range = board.best(victim, mayTake, isHot)
@@ -73,6 +75,7 @@ export function planSteals(
     board.take(range)
     victim.count--
     own.count++
+    if (isLeaver(victim)) due--
     steals.push({ range, from: victim.peerId })
   }
   while (own.count + 1 <= Math.ceil(own.share - EPSILON)) {
@@ -80,15 +83,42 @@ export function planSteals(
     if (!victim || victim.count - 1 < Math.floor(victim.share + EPSILON)) break
     // One range moves both by one: it evens nothing out unless they are more than one apart.
     if (excess(victim) - excess(own) <= 1 + EPSILON) break
+    if (isLeaver(victim) && due <= 0) break
     steal(victim)
   }
-  const leavers = [...accounts.values()].filter(isLeaver)
-  while (own.count + 1 <= Math.ceil(own.share - EPSILON) + slack) {
+  while (due > 0 && own.count + 1 <= Math.ceil(own.share - EPSILON) + slack) {
     const leaver = mostOver(leavers)
     if (!leaver) break
     steal(leaver)
   }
   return steals
+}
+
+/**
+ * How many ranges of leavers fall to the thief if they go one by one to whoever is most below their share. Where each takes up to
+ * its share rounded up, those that come first leave too little for the last, who take it from them afterwards: of members of
+ * unequal capacity up to a third more ranges moved than had to. Equal shares are all rounded by the same, which costs a tenth.
+ */
+function dueOf(accounts: ReadonlyMap<string, Account>, leavers: readonly Account[], own: Account): number {
+  const ranges = leavers.reduce((sum, { count }) => sum + count, 0)
+  if (ranges === 0) return Number.POSITIVE_INFINITY
+  const others = [...accounts.values()].filter(account => account !== own && account.canGive && !isLeaver(account))
+  if (others.every(({ share }) => Math.abs(share - own.share) <= EPSILON)) return Number.POSITIVE_INFINITY
+  /** What another takes before the thief takes one more at `level`. */
+  const before = (other: Account, level: number) => {
+    const steps = level - excess(other)
+    const whole = Math.ceil(steps - EPSILON)
+    const isEven = Math.abs(steps - Math.round(steps)) <= EPSILON
+    return Math.max(0, isEven && other.peerId < own.peerId ? whole + 1 : whole)
+  }
+  let due = 0
+  while (due < ranges) {
+    const level = excess(own) + due
+    const taken = others.reduce((sum, other) => sum + before(other, level), due)
+    if (taken >= ranges) break
+    due++
+  }
+  return due
 }
 
 const isLeaver = ({ share }: Account): boolean => share === 0

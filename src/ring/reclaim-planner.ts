@@ -6,11 +6,15 @@
 import type { PlanMember } from './planner.ts'
 import type { Flip } from './ring-view.ts'
 
+const EPSILON = 1e-9
+
 interface Account {
   peerId: string
   zone: string
   share: number
   count: number
+  /** More than this is taken only where nobody else may. */
+  limit: number
 }
 
 /**
@@ -29,12 +33,17 @@ export function planReclaims(
   const accounts = new Map<string, Account>(
     [...survivors]
       .sort((a, b) => (a.peerId < b.peerId ? -1 : 1))
-      .map(({ peerId, zone, capacity }) => [peerId, { peerId, zone, share: (q * capacity) / total, count: 0 }])
+      .map(({ peerId, zone, capacity }) => [
+        peerId,
+        { peerId, zone, share: (q * capacity) / total, count: 0, limit: 0 }
+      ])
   )
   for (const owner of owners) {
     const account = owner === undefined ? undefined : accounts.get(owner)
     if (account !== undefined) account.count++
   }
+  const dead = owners.filter(owner => owner !== undefined && isDead(owner)).length
+  setLimits([...accounts.values()], dead)
   const reach = Math.min(n - 1, (q - 1) >> 1)
   const after = [...owners]
   const flips: Flip[] = []
@@ -54,11 +63,28 @@ export function planReclaims(
   return flips
 }
 
+/**
+ * What each has once the dead members' ranges have gone one by one to whoever was most below their share: it moves nothing that
+ * shares would have moved once more. Where all are alike, shares rounded up say nearly the same, and leave more choice of place.
+ */
+function setLimits(accounts: readonly Account[], ranges: number): void {
+  for (const account of accounts) account.limit = Math.ceil(account.share - EPSILON)
+  const [first] = accounts
+  if (accounts.every(({ share, zone }) => share === first!.share && zone === first!.zone)) return
+  const due = accounts.map(account => ({ account, count: account.count }))
+  for (let i = 0; i < ranges; i++) {
+    let least = due[0]!
+    for (const one of due) if (one.count - one.account.share < least.count - least.account.share - EPSILON) least = one
+    least.count++
+  }
+  for (const { account, count } of due) account.limit = Math.min(account.limit, count)
+}
+
 /** Lower is better. What comes first weighs more: shares, the same owner nearby, the same zone nearby, who has least. */
 function costOf(
   owners: readonly (string | undefined)[],
   range: number,
-  { peerId, zone, share, count }: Account,
+  { peerId, zone, share, count, limit }: Account,
   { accounts, reach }: { accounts: ReadonlyMap<string, Account>; reach: number }
 ): number {
   const q = owners.length
@@ -71,7 +97,7 @@ function costOf(
     else if (accounts.get(neighbour)?.zone === zone) sameZone++
   }
   const most = 2 * reach + 1
-  const over = Math.max(0, count + 1 - Math.ceil(share - 1e-9))
+  const over = Math.max(0, count + 1 - limit)
   // Below 1, whatever the share: it decides between those that are alike otherwise.
   const fullness = (count + 1) / (count + 2 + share)
   return (over * most + sameOwner) * most + sameZone + fullness

@@ -16,7 +16,9 @@ const ROUNDS = 6
 const KINDS: [name: string, capacity: (i: number) => number, zone: (i: number) => string][] = [
   ['alike', () => 1, () => ''],
   ['capacities 1, 2, 4', i => [1, 2, 4][i % 3]!, () => ''],
-  ['three zones', () => 1, i => `z${i % 3}`]
+  ['three zones', () => 1, i => `z${i % 3}`],
+  // Each capacity in each zone.
+  ['1, 2, 4 in three zones', i => [1, 2, 4][i % 3]!, i => `z${Math.floor(i / 3) % 3}`]
 ]
 
 interface Worst {
