@@ -20,7 +20,6 @@ export const QUORUM_BUGS: readonly Bug[] = [
   },
   {
     name: 'syncing-copy-votes-absent',
-    isLost: true,
     what: 'lets a copy that is still being filled say that there is no such key',
     seenIn: 'Riak before 1.0: ownership before the data',
     file: 'src/coordinator/quorum.ts',
