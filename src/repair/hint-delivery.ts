@@ -180,6 +180,8 @@ export class HintDelivery {
     const apart = new Set<number>()
     for (const range of ranges) {
       const clock = standIns.replicas.clocks.of(range).entries()
+      const damages = () => standIns.replicas.damages(range) + replicas.damages(range)
+      const before = damages()
       const positions: { hi: number; lo: number }[] = []
       standIns.replicas.forEach(range, (hi, lo) => positions.push({ hi, lo }))
       for (let at = 0; at < positions.length; at += MERGES_AT_ONCE) {
@@ -197,7 +199,9 @@ export class HintDelivery {
         )
         await Promise.all(settled)
       }
-      if (replicas.status(range) === 'synced' && !apart.has(range)) replicas.clocks.join(range, clock)
+      // What was found damaged on the way has not been copied, or is gone again.
+      const isWhole = damages() === before && !apart.has(range)
+      if (replicas.status(range) === 'synced' && isWhole) replicas.clocks.join(range, clock)
     }
     const taken = ranges.filter(range => !apart.has(range))
     await replicas.sync(taken)

@@ -28,8 +28,8 @@ export interface KeyAppendsParts {
   store: RangeStore
   sums: CopySums
   room: DiskRoom
-  /** The copy holds this state, as `durability` says. */
-  onStored: (range: number, state: KeyState) => void
+  /** At the append; what it gives is called once the copy holds this state, as `durability` says. */
+  onAppend: (range: number, state: KeyState) => () => void
   /** The copy has given up a state that it had shown. */
   onRefused: (range: number) => void
 }
@@ -88,8 +88,9 @@ export class KeyAppends {
   /** Puts `state`, whose encoding is `bytes`, in the place of the one with `oldTag`. */
   append(range: number, key: StoredKey, state: KeyState, bytes: Uint8Array, oldTag: number | undefined): Promise<void> {
     const tag = stateTag(state)
+    const onStored = this.#parts.onAppend(range, state)
     const appended = this.#parts.store.put(range, key, bytes, tag)
-    return this.#track(range, key, appended, oldTag, tag, () => this.#parts.onStored(range, state))
+    return this.#track(range, key, appended, oldTag, tag, onStored)
   }
 
   /** Takes the key out of the copy. */

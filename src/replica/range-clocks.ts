@@ -74,9 +74,15 @@ export class RangeClocks {
     return clock
   }
 
-  /** The copy holds this state in its file. */
-  note(range: number, state: KeyState): void {
-    this.of(range).noteAll(state.context)
+  /**
+   * At an append, for when the copy holds this state in its file: notes it, unless the copy has lost something meanwhile. That
+   * may be the same record, which can be read, and be found damaged, before it is stored as `durability` says.
+   */
+  noting(range: number, state: KeyState): () => void {
+    const era = this.#era(range)
+    return () => {
+      if (this.#era(range) === era) this.of(range).noteAll(state.context)
+    }
   }
 
   covers(range: number, dot: Dot): boolean {

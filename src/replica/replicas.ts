@@ -108,7 +108,7 @@ export class Replicas {
       store: parts.store,
       sums: this.#sums,
       room: this.#room,
-      onStored: (range, state) => this.clocks.note(range, state),
+      onAppend: (range, state) => this.clocks.noting(range, state),
       // Its sums are stale, and its actor may have minted what it no longer knows.
       onRefused: range => this.#forget(range)
     })

@@ -3,6 +3,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FakeFiles } from '../support/fake-files.ts'
 import { bytesOf, keysIn, type MemoryReplica, openReplica, put, rangeOf, valuesOf } from '../support/memory-replica.ts'
+import { until } from '../support/until.ts'
 
 const test = suite('range clocks')
 const KEY = keysIn(1, 1)[0]!
@@ -165,6 +166,27 @@ test('damage makes the copy forget its clock, in memory and on disk', async () =
   const again = await openReplica(node.files)
   assert.ok(clockOf(again).isEmpty, 'nor does it come back with a restart')
   assert.is((await again.replicas.merge(1, bytesOf(KEY), old)).news, true, 'what is given back is taken')
+})
+
+test('a record that is read and found damaged before it is stored is not covered once it is', async () => {
+  const node = await openReplica(undefined, { cacheBytes: 1, durability: 'disk' })
+  const [other] = keysIn(1, 1, 'other')
+  // Not of its own: a clock covers no dot beside those that are missing before it.
+  await node.replicas.merge(1, bytesOf(other!), (await put(await openReplica(), other!, 'the file is there')).bytes)
+  const release = node.files.hold('sync', /0001-/)
+  const writing = put(node, KEY, 'precious')
+  const path = () => node.files.paths().find(path => path.includes('0001-') && !path.endsWith('hint'))
+  const at = () => (path() === undefined ? -1 : Buffer.from(node.files.peek(path()!)).indexOf('precious'))
+  await until('it is in the file', () => at() >= 0)
+  node.files.poke(path()!, at(), bytesOf('P'))
+  await until('it is found damaged', async () => {
+    await node.replicas.read(1, bytesOf(KEY))
+    return node.copies.status(1) === 'syncing'
+  })
+  release()
+  const written = await writing
+  assert.not(covers(node, written), 'or what others give back would be taken for dead')
+  assert.ok((await node.replicas.merge(1, bytesOf(KEY), written.bytes)).news)
 })
 
 test('a file of clocks that cannot be read makes every copy doubtful', async () => {

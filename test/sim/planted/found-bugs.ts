@@ -72,5 +72,13 @@ export const FOUND_BUGS: readonly Bug[] = [
     find: 'await this.#remakeFenced(copies.ranges().filter(range => prepared.has(range)))',
     replace: '',
     scenarios: ['disk', 'join']
+  },
+  {
+    name: 'damaged-append-noted',
+    what: 'the range clock covers a record that was found damaged before it was stored: what others give back is taken for dead',
+    file: 'src/replica/range-clocks.ts',
+    find: 'if (this.#era(range) === era) this.of(range).noteAll(state.context)',
+    replace: 'this.of(range).noteAll(state.context)',
+    scenarios: ['churn']
   }
 ]
