@@ -51,7 +51,7 @@ export class AntiEntropy {
   readonly #parts: AntiEntropyParts
   readonly #intervalMs: number
   readonly #dueMs = new Map<string, number>()
-  /** When the latest session with each peer began. */
+  /** When the latest session with each peer began that came to its end. */
   readonly #beganMs = new Map<string, number>()
   readonly #running = new Map<string, SessionProgress>()
   readonly #counts = { sessions: 0, failed: 0, received: 0, sent: 0, lastMs: 0 }
@@ -91,7 +91,6 @@ export class AntiEntropy {
       else if (due <= nowMs && this.#running.size < SESSIONS_AT_ONCE) {
         const shared = mine.filter(range => topology.view.isMember(range, peer))
         this.#dueMs.set(peer, nowMs + this.#intervalMs * (0.9 + 0.2 * random.float()))
-        this.#beganMs.set(peer, nowMs)
         background.run('anti-entropy', this.#session(peer, shared))
       }
     }
@@ -109,6 +108,7 @@ export class AntiEntropy {
         signal: background.signal,
         onProgress: (keysDone, keysTotal) => Object.assign(progress, { keysDone, keysTotal })
       })
+      this.#beganMs.set(peer, startMs)
       this.#counts.lastMs = Math.round(clock.monotonicMs() - startMs)
       this.#counts.received += received
       this.#counts.sent += sent
