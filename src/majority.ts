@@ -69,11 +69,11 @@ export class Majority {
    */
   #all(): string[] {
     const { membership, topology } = this.#parts
-    const members = membership.members()
     const hasLeft = (peerId: string) => membership.member(peerId)?.record.status === 'left'
     const owners = topology.view.owners().filter(owner => !membership.isRemoved(owner) && !hasLeft(owner))
+    if (owners.length > 0) return owners
     // Before it knows the ring.
-    if (owners.length === 0) return members.filter(({ record }) => record.status !== 'left').map(({ peerId }) => peerId)
-    return owners
+    const members = membership.members().map(({ peerId }) => peerId)
+    return members.filter(peerId => !hasLeft(peerId))
   }
 }

@@ -4,6 +4,7 @@
  */
 import { CoterieError } from '../errors.ts'
 import type { FileIo, Log } from '../ports.ts'
+import { codeOf, isDiskFull } from '../system-error.ts'
 import { WholeFile } from '../whole-file.ts'
 import type { SignedRecord } from './member-record.ts'
 
@@ -11,8 +12,6 @@ export interface RemovalListPorts {
   files: FileIo
   log: Pick<Log, 'warn' | 'error'>
 }
-
-const NO_ROOM = ['ENOSPC', 'EDQUOT', 'EFBIG']
 
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64')
 const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, 'base64'))
@@ -65,10 +64,9 @@ export class RemovalList {
     try {
       await this.#file.written()
     } catch (error) {
-      const code = String((error as { code?: unknown } | null)?.code ?? error)
       throw new CoterieError(
-        NO_ROOM.includes(code) ? 'disk-full' : 'internal',
-        `it is removed, and the others are told, but this node could not write that to ${this.#file.path} (${code}) and forgets it when it is restarted, until another one tells it: mend that, and ask once more`,
+        isDiskFull(error) ? 'disk-full' : 'internal',
+        `it is removed, and the others are told, but this node could not write that to ${this.#file.path} (${codeOf(error)}) and forgets it when it is restarted, until another one tells it: mend that, and ask once more`,
         { cause: error }
       )
     }

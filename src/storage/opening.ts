@@ -5,8 +5,9 @@
  */
 import type { Durability } from '../config.ts'
 import type { FileIo, Log } from '../ports.ts'
+import { codeOf } from '../system-error.ts'
 import type { DirSync } from './disk/dir-sync.ts'
-import { codeOf, isShortOfResources, shortOfResources, unlinkIfThere } from './disk/faults.ts'
+import { isShortOfResources, shortOfResources, unlinkIfThere } from './disk/faults.ts'
 import { continuesNone, type FileHeader, fileName, hintPathOf, NO_FILE, parseFileName } from './format/file-header.ts'
 import { KeyIndex } from './index/key-index.ts'
 import { forEachLimit } from './limit.ts'

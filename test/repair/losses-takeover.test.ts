@@ -2,16 +2,12 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Background } from '../../src/background.ts'
-import type { Peers } from '../../src/coordinator/peers.ts'
-import { CoterieError } from '../../src/errors.ts'
 import type { Answer, CopyStatus, Request } from '../../src/messages.ts'
 import { Losses } from '../../src/repair/losses.ts'
 import { Movement } from '../../src/repair/movement.ts'
 import { Reclaimer } from '../../src/repair/reclaimer.ts'
 import { silentLog } from '../../src/runtime.ts'
-import { Topology } from '../../src/topology.ts'
-import { FakeFiles } from '../support/fake-files.ts'
-import { fakeSigner } from '../support/fake-signer.ts'
+import { answeringPeers, ringTopology } from '../support/ring-world.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
 const test = suite('losses: takeover')
@@ -24,15 +20,7 @@ const MANY_LOOKS = 10_000
 /** Node A; D, E and F have left, and each member's copy of a range is what `statusOf` says. */
 async function world(statusOf: (range: number) => CopyStatus) {
   const { world, clock, timers } = virtualTime()
-  const files = new FakeFiles()
-  await files.makeDir('d')
-  const params = { clusterId: 'c'.repeat(32), name: 't', q: RING.length, n: 3, r: 2, w: 2 }
-  const topology = new Topology(
-    { files, signer: fakeSigner('A'), log: silentLog },
-    { dir: 'd', params, zoneOf: () => '' }
-  )
-  await topology.open()
-  await topology.apply([...RING].map((owner, range) => ({ range, epoch: 1, owner })))
+  const { topology } = await ringTopology(RING)
   const isReachable = (peerId: string) => !GONE.includes(peerId)
   const it = { isHeardNow: true, looks: 0, accepted: new Set<number>() }
   const majority = {
@@ -49,15 +37,7 @@ async function world(statusOf: (range: number) => CopyStatus) {
     if (request.type === 'accept') for (const range of request.ranges) it.accepted.add(range)
     return { type: 'ok' }
   }
-  const peers = {
-    self: 'A',
-    isReachable,
-    byHealth: (peerIds: readonly string[]) => [...peerIds],
-    call: async (to: string, request: Request) => {
-      if (!isReachable(to)) throw new CoterieError('unreachable', to)
-      return answer(request)
-    }
-  } as unknown as Peers
+  const peers = answeringPeers(isReachable, (_to, request) => answer(request))
   const background = new Background({ log: silentLog, timers })
   const members = () => [...new Set(RING)]
   const parts = { clock, timers, log: silentLog, background, peers, topology, members, majority }

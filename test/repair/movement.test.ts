@@ -2,14 +2,10 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Background } from '../../src/background.ts'
-import type { Peers } from '../../src/coordinator/peers.ts'
-import { CoterieError } from '../../src/errors.ts'
 import type { Answer, CopyStatus, Request } from '../../src/messages.ts'
 import { Movement } from '../../src/repair/movement.ts'
 import { silentLog } from '../../src/runtime.ts'
-import { Topology } from '../../src/topology.ts'
-import { FakeFiles } from '../support/fake-files.ts'
-import { fakeSigner } from '../support/fake-signer.ts'
+import { answeringPeers, ringTopology } from '../support/ring-world.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
 const test = suite('movement')
@@ -17,14 +13,7 @@ const test = suite('movement')
 /** Node A of a ring, a letter a range, N = 3 and W = 2; it acts for the dead. */
 async function world(ring: string, dead: string) {
   const { world, clock, timers } = virtualTime()
-  const files = new FakeFiles()
-  await files.makeDir('d')
-  const topology = new Topology(
-    { files, signer: fakeSigner('A'), log: silentLog },
-    { dir: 'd', params: { clusterId: 'c'.repeat(32), name: 't', q: ring.length, n: 3, r: 2, w: 2 }, zoneOf: () => '' }
-  )
-  await topology.open()
-  await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
+  const { files, topology } = await ringTopology(ring)
   const it = {
     statusOf: (_member: string, _range: number): CopyStatus => 'synced',
     lost: [] as number[],
@@ -42,15 +31,7 @@ async function world(ring: string, dead: string) {
     it.pulls.push({ member: to, ranges: request.ranges, sources: request.sources })
     return { type: 'pulled', synced: request.ranges, keysDone: 0, keysTotal: 0 }
   }
-  const peers = {
-    self: 'A',
-    isReachable,
-    byHealth: (peerIds: readonly string[]) => [...peerIds],
-    call: async (to: string, request: Request) => {
-      if (!isReachable(to)) throw new CoterieError('unreachable', to)
-      return answer(to, request)
-    }
-  } as unknown as Peers
+  const peers = answeringPeers(isReachable, answer)
   const background = new Background({ log: silentLog, timers })
   const members = () => [...new Set(ring)]
   const parts = { clock, timers, log: silentLog, background, peers, topology, members }

@@ -7,12 +7,10 @@ import type { Answer, Request } from '../../src/messages.ts'
 import { Handover } from '../../src/repair/handover.ts'
 import { Movement } from '../../src/repair/movement.ts'
 import { silentLog } from '../../src/runtime.ts'
-import { Topology } from '../../src/topology.ts'
-import { FakeFiles } from '../support/fake-files.ts'
 import { fakeSigner } from '../support/fake-signer.ts'
+import { CLUSTER_ID, ringTopology } from '../support/ring-world.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
-const CLUSTER_ID = 'c'.repeat(32)
 const ROUND_TRIP_MS = 1
 
 export interface OwnerOptions {
@@ -28,18 +26,7 @@ export interface OwnerOptions {
  */
 export async function ownerOf(ring: string, options: OwnerOptions = {}) {
   const { world, clock, timers } = virtualTime()
-  const files = new FakeFiles()
-  await files.makeDir('d')
-  const topology = new Topology(
-    { files, signer: fakeSigner('A'), log: silentLog },
-    {
-      dir: 'd',
-      params: { clusterId: CLUSTER_ID, name: 't', q: ring.length, n: 3, r: 2, w: 2 },
-      zoneOf: peerId => options.zones?.[peerId] ?? ''
-    }
-  )
-  await topology.open()
-  await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
+  const { files, topology } = await ringTopology(ring, { zoneOf: peerId => options.zones?.[peerId] ?? '' })
   const calls: { to: string; request: Request }[] = []
   const it = { mayGive: true, before: (_to: string, _request: Request): Answer | undefined => undefined }
   const isReachable = (peerId: string) => !options.unreachable?.includes(peerId)

@@ -5,27 +5,17 @@ import { Background } from '../../src/background.ts'
 import type { Move, Movement } from '../../src/repair/movement.ts'
 import { Reclaimer } from '../../src/repair/reclaimer.ts'
 import { silentLog } from '../../src/runtime.ts'
-import { Topology } from '../../src/topology.ts'
-import { FakeFiles } from '../support/fake-files.ts'
-import { fakeSigner } from '../support/fake-signer.ts'
+import { ringTopology } from '../support/ring-world.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
 const test = suite('reclaimer')
-const PARAMS = { clusterId: 'c'.repeat(32), name: 't', n: 2, r: 1, w: 1 }
 const AFTER_MS = 10_000
 const TICK_MS = 1000
 
 /** Node `self` of a ring such as `ABCABCAB`. */
 async function world(ring: string, { self = 'A', members = [...new Set(ring)], reclaimAfterMs = AFTER_MS } = {}) {
   const { world, clock, timers } = virtualTime()
-  const files = new FakeFiles()
-  await files.makeDir('d')
-  const topology = new Topology(
-    { files, signer: fakeSigner(self), log: silentLog },
-    { dir: 'd', params: { ...PARAMS, q: ring.length }, zoneOf: () => '' }
-  )
-  await topology.open()
-  await topology.apply([...ring].map((owner, range) => ({ range, epoch: 1, owner })))
+  const { topology } = await ringTopology(ring, { self, n: 2, r: 1, w: 1 })
   const it = {
     verdicts: {} as Record<string, 'up' | 'suspect' | 'down' | 'left' | 'removed'>,
     isHeard: true,

@@ -1,19 +1,10 @@
 /** What an error of the operating system means for a log: no room, no file handles, or a disk not to be trusted. */
 import { CoterieError } from '../../errors.ts'
 import type { FileIo } from '../../ports.ts'
+import { codeOf } from '../../system-error.ts'
 
-const DISK_FULL = ['ENOSPC', 'EDQUOT', 'EFBIG']
 /** Nothing happened to the file; the same call may succeed later. */
 const SHORT_OF_RESOURCES = ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN']
-
-export function codeOf(error: unknown): string {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' ? code : 'unknown error'
-}
-
-export function isDiskFull(error: unknown): boolean {
-  return DISK_FULL.includes(codeOf(error))
-}
 
 export function isShortOfResources(error: unknown): boolean {
   return SHORT_OF_RESOURCES.includes(codeOf(error))

@@ -5,7 +5,8 @@
  */
 import { CoterieError } from '../../errors.ts'
 import type { FileHandle, FileIo, Log } from '../../ports.ts'
-import { codeOf, isShortOfResources } from './faults.ts'
+import { codeOf } from '../../system-error.ts'
+import { isShortOfResources } from './faults.ts'
 
 /** Beyond these, files that can be spared are closed. */
 export const MAX_OPEN_FILES = 512

@@ -4,7 +4,7 @@
  */
 import { crc32 } from 'node:zlib'
 import type { FileHandle } from '../../ports.ts'
-import { codeOf } from '../disk/faults.ts'
+import { codeOf } from '../../system-error.ts'
 import { crcOf } from './crc.ts'
 import { FILE_HEADER_BYTES } from './file-header.ts'
 import {

@@ -1,7 +1,8 @@
 /** From a hint file to an index, in bounded memory. A hint that does not check in every respect is as good as none. */
 import { crc32 } from 'node:zlib'
 import type { FileHandle, FileIo } from '../../ports.ts'
-import { codeOf, isShortOfResources } from '../disk/faults.ts'
+import { codeOf } from '../../system-error.ts'
+import { isShortOfResources } from '../disk/faults.ts'
 import {
   crcOfFiles,
   decodeHintHeader,

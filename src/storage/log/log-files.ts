@@ -1,7 +1,8 @@
 /** The files of one range's log, oldest first: rolled, synced, closed, dropped together. */
 import type { CoterieError } from '../../errors.ts'
 import type { FileIo, Log } from '../../ports.ts'
-import { codeOf, unlinkIfThere } from '../disk/faults.ts'
+import { codeOf } from '../../system-error.ts'
+import { unlinkIfThere } from '../disk/faults.ts'
 import { LogFile, type LogFileInit } from './log-file.ts'
 import type { LogWriterInit, WriterShared } from './log-writer.ts'
 

@@ -4,8 +4,9 @@
  * before it comes back (`StaleEntry`), and then the asker looks again.
  */
 import { CoterieError, isCoterieError } from '../../errors.ts'
+import { codeOf } from '../../system-error.ts'
 import type { CachedRecord, RecordCache } from '../cache.ts'
-import { codeOf, damaged, isShortOfResources, shortOfResources } from '../disk/faults.ts'
+import { damaged, isShortOfResources, shortOfResources } from '../disk/faults.ts'
 import type { HandlePool } from '../disk/handle-pool.ts'
 import { decodeHead, decodeRecord, MAX_HEAD_BYTES, RECORD_HEADER_BYTES } from '../format/record.ts'
 import type { IndexEntry, Position } from '../index/key-index.ts'

@@ -10,8 +10,9 @@
  */
 import { CoterieError } from '../../errors.ts'
 import type { FileIo } from '../../ports.ts'
+import { isDiskFull } from '../../system-error.ts'
 import type { DirSync } from '../disk/dir-sync.ts'
-import { diskFull, isDiskFull, isShortOfResources, shortOfResources, unlinkIfThere } from '../disk/faults.ts'
+import { diskFull, isShortOfResources, shortOfResources, unlinkIfThere } from '../disk/faults.ts'
 import {
   encodeFileHeader,
   FILE_HEADER_BYTES,

@@ -9,7 +9,8 @@
  */
 import { CoterieError, isCoterieError } from '../../errors.ts'
 import type { FileHandle, FileIo } from '../../ports.ts'
-import { isDiskFull, isShortOfResources } from '../disk/faults.ts'
+import { isDiskFull } from '../../system-error.ts'
+import { isShortOfResources } from '../disk/faults.ts'
 import { RECORD_HEADER_BYTES, RECORD_TYPES, type RecordHead } from '../format/record.ts'
 import { type ScanVisitor, scanRecords } from '../format/scan.ts'
 import type { IndexEntry, Position } from '../index/key-index.ts'
