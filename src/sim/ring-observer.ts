@@ -8,7 +8,7 @@ import { RingView } from '../ring/ring-view.ts'
 import type { Handed, ListChange, RingFindings } from './history.ts'
 import type { World } from './world/world.ts'
 
-type Rings = Pick<Core, 'membership' | 'topology'>
+type Rings = Pick<Core, 'topology'>
 
 export class RingObserver {
   readonly found: RingFindings = { claims: [], handed: [] }
@@ -52,11 +52,12 @@ export class RingObserver {
   }
 
   /** Only grants that it signs now: those that it has forgotten come back to it all at once. */
-  #judge(node: string, { membership, topology }: Rings, before: Claim[], granted: Claim[]): void {
+  #judge(node: string, { topology }: Rings, before: Claim[], granted: Claim[]): void {
     if (granted.length === 0 || !granted.every(claim => claim.grant?.by === node && !this.#seen.has(nameOf(claim))))
       return
     const { q, n } = topology.params
-    const zoneOf = (peerId: string) => membership.member(peerId)?.record.zone ?? ''
+    // As the node has them: it keeps the zones of members whose records it has not heard since its start.
+    const { zoneOf } = topology.view.toLayout()
     const viewOf = (claims: Claim[]) => {
       const owners = new Array<string | undefined>(q).fill(undefined)
       for (const { range, owner } of claims) owners[range] = owner

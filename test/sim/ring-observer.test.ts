@@ -22,11 +22,11 @@ class Rings {
   #claims = new Map([0, 1, 2, 3].map(range => [range, { range, epoch: 1, owner: 'n0' } as Claim]))
   #listener: (changed: Claim[]) => void = () => {}
 
-  constructor(node = 'n0') {
+  constructor({ node = 'n0', zones = {} }: { node?: string; zones?: Record<string, string> } = {}) {
     this.observer.watch(node, {
-      membership: { member: () => undefined },
       topology: {
         params: { q: 4, n: 2 },
+        view: { toLayout: () => ({ zoneOf: (peerId: string) => zones[peerId] ?? '' }) },
         claims: () => [...this.#claims.values()],
         onChange: (listener: (changed: Claim[]) => void) => {
           this.#listener = listener
@@ -67,6 +67,12 @@ test('a grant is told with the lists that it changes', () => {
   assert.equal(new Rings().merge(first).tell(first).handed, ['n0 3>n1: 0 n0>n0n1, 1 n0>n0n1, 2 n0>n0n1, 3 n0>n1n0'])
 })
 
+test('lists are those of the zones that the node knows, of members not heard of since its start as well', () => {
+  const [first, second] = [granted(1, 2, 'n2'), granted(3, 2, 'n1')]
+  const rings = new Rings({ zones: { n0: 'a', n1: 'a', n2: 'b' } }).merge(first).tell(first)
+  assert.equal(rings.merge(second).tell(second).handed.slice(1), ['n0 3>n1: 3 n0n2>n1n2'])
+})
+
 test('what others did in between is another change, whichever is told first', () => {
   const start = granted(2, 2, 'n1')
   const mine = granted(3, 2, 'n2')
@@ -92,7 +98,7 @@ test('grants that come back to a node which forgot them are no news', () => {
 
 test('what others granted is not judged by this node', () => {
   const first = granted(2, 2, 'n1')
-  assert.equal(new Rings('n2').merge(first).tell(first).handed, [])
+  assert.equal(new Rings({ node: 'n2' }).merge(first).tell(first).handed, [])
 })
 
 test.run()
